@@ -1,0 +1,1 @@
+//! The node-to-node channel and the exchange of status.

@@ -1,0 +1,1 @@
+//! Duties of process 1 and of the process above the appliance.

@@ -1,0 +1,1 @@
+//! The file mirror: mirrors follow the origin of a site.

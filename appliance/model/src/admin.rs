@@ -1,0 +1,31 @@
+//! The admin page on port 1936.
+
+use crate::units::Millis;
+use serde::{Deserialize, Serialize};
+
+/// The port of the admin page on every node.
+pub const ADMIN_PORT: u16 = 1936;
+/// The port nodes talk to each other on.
+pub const NODE_PORT: u16 = 1937;
+
+/// The `admin` section. The password is not here: it is kept as a hash in the node's own store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// A session ends after so long without a request.
+    pub session_idle: Millis,
+    /// A session ends after so long in any case.
+    pub session_max: Millis,
+    /// More names the page may be opened under, besides the nodes' own names and addresses.
+    pub hosts: Vec<String>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            session_idle: Millis::seconds(30 * 60),
+            session_max: Millis::seconds(12 * 3600),
+            hosts: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What all nodes have in common.
+
+use crate::net::Cidr;
+use crate::secret::Secret;
+use crate::text::Name;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// The `cluster` section.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cluster {
+    /// What the page calls the whole.
+    pub name: Option<Name>,
+    /// The address visitors use, held by whichever balancer is VRRP master. None: no balancing.
+    pub floating_ip: Option<Cidr>,
+    /// The router of every interface that names none of its own.
+    pub gateway: Option<Ipv4Addr>,
+    /// Name servers of every node, in order, at most 3 (resolv.conf(5) MAXNS).
+    pub dns: Vec<Ipv4Addr>,
+    /// The key that lets nodes trust each other on port 1937: at least 32 characters, the same
+    /// on every node. Empty: this node talks to no other.
+    pub key: Secret,
+}

@@ -1,0 +1,55 @@
+//! What the appliance knows: the settings document, what is wrong with one, what follows from
+//! one, and what nodes report.
+//!
+//! Pure: no I/O, no clock, no threads. Everything else depends on this crate and it depends on
+//! nothing of ours. A document enters through [`decode`] (which finds every problem at once),
+//! is judged by [`check()`], and is turned into what the subsystems run by [`derive()`]: the
+//! operator states intent ("this board is a web server"), the derivation fills in the rest
+//! (servers, priorities, mirror source and targets), and what the document says itself wins.
+
+mod admin;
+mod balancing;
+mod check;
+mod cluster;
+mod comments;
+mod decode;
+mod derive;
+mod edit;
+mod error;
+mod net;
+mod node;
+mod problem;
+mod secret;
+mod settings;
+mod site;
+pub mod status;
+mod text;
+mod units;
+mod virtual_router;
+mod wifi;
+
+pub use admin::{ADMIN_PORT, Admin, NODE_PORT};
+pub use balancing::{
+    Backend, Balance, Check, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend, Server, ServerState,
+};
+pub use check::check;
+pub use cluster::Cluster;
+pub use decode::{MAX_DOCUMENT, decode, from_json, from_toml, to_json, to_toml};
+pub use derive::{
+    DerivedBackend, DerivedFrontend, DerivedInstance, DerivedServer, DerivedSite, Effective,
+    MirrorDuty, derive,
+};
+pub use edit::{Edit, EditError};
+pub use error::BadValue;
+pub use net::{Bind, BindAddress, Cidr, Endpoint};
+pub use node::{Link, Node, Role};
+pub use problem::Problem;
+pub use secret::{MASK, Secret};
+pub use settings::Settings;
+pub use site::{DEFAULT_SITE, MirrorPolicy, Site};
+pub use text::{
+    CheckPath, Country, Hostname, InterfaceName, Name, NodeId, Pattern, SiteHost, Ssid,
+};
+pub use units::{Centiseconds, Millis, Port, Priority, Revision, Vrid, Weight};
+pub use virtual_router::{DEFAULT_INSTANCE, VrrpInstance, VrrpVersion};
+pub use wifi::{Wifi, WifiNetwork};

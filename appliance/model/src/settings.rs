@@ -1,0 +1,89 @@
+//! The settings document: everything the operator can say, in eight sections.
+
+use crate::admin::Admin;
+use crate::balancing::{Backend, Frontend};
+use crate::cluster::Cluster;
+use crate::node::{Node, Role};
+use crate::site::Site;
+use crate::text::{Name, NodeId};
+use crate::virtual_router::VrrpInstance;
+use crate::wifi::Wifi;
+use serde::{Deserialize, Serialize};
+
+/// The whole settings document. Lists keep the operator's order; the first web server is the
+/// origin and the first balancer the primary unless a section says otherwise.
+///
+/// What is left out is derived (see [`crate::derive()`]); what is written wins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What all nodes have in common.
+    pub cluster: Cluster,
+    /// The boards.
+    pub nodes: Vec<Node>,
+    /// Wi-Fi networks and country.
+    pub wifi: Wifi,
+    /// What the web servers serve, and how it is mirrored.
+    pub sites: Vec<Site>,
+    /// Where visitors arrive.
+    pub frontends: Vec<Frontend>,
+    /// The groups of servers behind them.
+    pub backends: Vec<Backend>,
+    /// The virtual routers that hold the floating IPs.
+    pub vrrp: Vec<VrrpInstance>,
+    /// The admin page.
+    pub admin: Admin,
+}
+
+impl Settings {
+    /// The board with this identity.
+    pub fn node(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|n| &n.id == id)
+    }
+
+    /// The boards with this role, in the operator's order.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |n| n.roles.contains(&role))
+    }
+
+    /// The backend of this name, if the document has one of its own.
+    pub fn backend(&self, name: &Name) -> Option<&Backend> {
+        self.backends.iter().find(|b| &b.name == name)
+    }
+
+    /// The same document with every secret replaced by [`crate::MASK`].
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let mut copy = self.clone();
+        for secret in copy.secrets_mut() {
+            *secret = secret.masked();
+        }
+        copy
+    }
+
+    /// Puts the secrets of `current` back where this document, which left the node masked and
+    /// came back, still has the stand-in. A mask with no counterpart stays and fails the check.
+    pub fn unmask(&mut self, current: &Self) {
+        if self.cluster.key.is_mask() {
+            self.cluster.key = current.cluster.key.clone();
+        }
+        for network in &mut self.wifi.networks {
+            let old = current.wifi.networks.iter().find(|o| o.ssid == network.ssid);
+            if let (true, Some(old)) = (network.passphrase.is_mask(), old) {
+                network.passphrase = old.passphrase.clone();
+            }
+        }
+        for instance in &mut self.vrrp {
+            let old = current.vrrp.iter().find(|o| o.name == instance.name);
+            if let (true, Some(old)) = (instance.auth_pass.is_mask(), old) {
+                instance.auth_pass = old.auth_pass.clone();
+            }
+        }
+    }
+
+    fn secrets_mut(&mut self) -> impl Iterator<Item = &mut crate::Secret> {
+        std::iter::once(&mut self.cluster.key)
+            .chain(self.wifi.networks.iter_mut().map(|n| &mut n.passphrase))
+            .chain(self.vrrp.iter_mut().map(|v| &mut v.auth_pass))
+    }
+}

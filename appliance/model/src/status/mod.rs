@@ -1,0 +1,19 @@
+//! What a node reports about itself: the live data behind every page.
+//!
+//! A status is a snapshot. Ages are milliseconds before the snapshot was taken, because boards
+//! without a clock chip may not know the time of day.
+
+mod failover;
+mod mirror;
+mod node;
+mod proxy;
+mod subsystem;
+
+pub use failover::{FailoverReport, VrrpCounters, VrrpState, VrrpStatus};
+pub use mirror::{MirrorPhase, MirrorStatus};
+pub use node::{LinkStatus, NodeReport, NodeStatus, Notice};
+pub use proxy::{
+    BackendStatus, CheckStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, ServerStatus,
+    TrafficCounters,
+};
+pub use subsystem::{Subsystem, SubsystemState, SubsystemStatus};

@@ -1,0 +1,72 @@
+//! One node's report.
+
+use super::{MirrorStatus, ProxyStatus, Subsystem, SubsystemStatus, VrrpStatus};
+use crate::Revision;
+use crate::net::Cidr;
+use crate::text::NodeId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Something the operator should know until it is dealt with, for example a settings database
+/// that was damaged and set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// A stable name, so that a notice is not repeated.
+    pub key: String,
+    /// What happened, what it means, what to do.
+    pub text: String,
+}
+
+/// What the kernel says of one network interface.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Its name, such as `eth0`.
+    pub name: String,
+    /// Up and with a carrier.
+    pub running: bool,
+    /// Hardware address, `aa:bb:cc:dd:ee:ff`.
+    pub mac: String,
+    /// Addresses it has now, floating ones included.
+    pub addresses: Vec<Cidr>,
+}
+
+/// Everything a node reports about itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// Who reports.
+    pub id: NodeId,
+    /// Its host name in the settings it runs.
+    pub name: String,
+    /// Software version.
+    pub version: String,
+    /// Process id of the appliance process.
+    pub pid: u32,
+    /// Milliseconds since that process started.
+    pub uptime_ms: u64,
+    /// The revision of the settings it runs.
+    pub revision: Revision,
+    /// Its subsystems.
+    pub subsystems: BTreeMap<Subsystem, SubsystemStatus>,
+    /// Its interfaces.
+    pub links: Vec<LinkStatus>,
+    /// Its virtual routers; empty on a node that is no balancer.
+    pub vrrp: Vec<VrrpStatus>,
+    /// Its load balancer; None on a node that is no balancer.
+    pub proxy: Option<ProxyStatus>,
+    /// Its sites' mirrors; empty on a node that is no web server.
+    pub mirror: Vec<MirrorStatus>,
+    /// What the operator should know.
+    pub notices: Vec<Notice>,
+}
+
+/// A node's last report as another node has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// How long ago it arrived, in milliseconds; 0 for the node's own.
+    pub age_ms: u64,
+    /// False once nothing has arrived for 3 seconds.
+    pub reachable: bool,
+    /// The report.
+    pub status: NodeStatus,
+}

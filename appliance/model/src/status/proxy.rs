@@ -1,0 +1,232 @@
+//! What the load balancer counts, under the names of HAProxy's CSV fields (management.txt 9.1).
+
+use crate::balancing::{Balance, ServerState};
+use crate::net::{Bind, Endpoint};
+use crate::text::Name;
+use crate::units::Weight;
+use serde::{Deserialize, Serialize};
+
+/// Whether a server can be used, as its checks see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Usable.
+    #[default]
+    Up,
+    /// Not usable.
+    Down,
+    /// Not checked; counts as usable.
+    Unchecked,
+}
+
+/// Counters that frontends, backends and servers share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrafficCounters {
+    /// Requests (servers, backends) or connections (frontends) under way.
+    pub scur: u64,
+    /// The most of them at once.
+    pub smax: u64,
+    /// All of them since start.
+    pub stot: u64,
+    /// Bytes from visitors.
+    pub bin: u64,
+    /// Bytes to visitors.
+    pub bout: u64,
+    /// In the last second.
+    pub rate: u64,
+    /// The most in one second.
+    pub rate_max: u64,
+}
+
+/// Responses by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HttpCounters {
+    /// 1xx.
+    pub hrsp_1xx: u64,
+    /// 2xx.
+    pub hrsp_2xx: u64,
+    /// 3xx.
+    pub hrsp_3xx: u64,
+    /// 4xx.
+    pub hrsp_4xx: u64,
+    /// 5xx.
+    pub hrsp_5xx: u64,
+    /// Anything else.
+    pub hrsp_other: u64,
+}
+
+/// The last health check.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CheckStatus {
+    /// HAProxy's word: `L4OK`, `L4CON`, `L4TOUT`, `L7OK`, `L7STS`, `L7TOUT`, `L7RSP`, `SOCKERR`,
+    /// `INI`.
+    pub check_status: String,
+    /// HTTP status code, if there was one.
+    pub check_code: Option<u16>,
+    /// Milliseconds it took.
+    pub check_duration: Option<u64>,
+    /// Words for the operator.
+    pub last_chk: String,
+    /// Checks passed or failed in a row, 0 to rise+fall-1; `rise` and more is up.
+    pub check_health: u32,
+    /// Failed checks while up.
+    pub chkfail: u64,
+    /// Times it went from up to down.
+    pub chkdown: u64,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its id within the backend, from 1.
+    pub sid: u32,
+    /// Its address.
+    pub addr: Endpoint,
+    /// What the operator wants.
+    pub state: ServerState,
+    /// What the checks say.
+    pub health: Health,
+    /// Its weight.
+    pub weight: Weight,
+    /// Used only when no other is up.
+    pub backup: bool,
+    /// Checks' fall.
+    pub check_fall: u8,
+    /// Checks' rise.
+    pub check_rise: u8,
+    /// The last check.
+    pub check: CheckStatus,
+    /// Seconds since it last went up or down.
+    pub lastchg: u64,
+    /// Seconds it was down altogether.
+    pub downtime: u64,
+    /// Seconds since its last request.
+    pub lastsess: Option<u64>,
+    /// Traffic.
+    pub traffic: TrafficCounters,
+    /// Responses.
+    pub http: HttpCounters,
+    /// Failed connections.
+    pub econ: u64,
+    /// Bad or broken responses.
+    pub eresp: u64,
+    /// Retries.
+    pub wretr: u64,
+    /// Requests sent to another server instead.
+    pub wredis: u64,
+    /// Times chosen.
+    pub lbtot: u64,
+    /// Connection attempts.
+    pub connect: u64,
+    /// Connections used again.
+    pub reuse: u64,
+    /// Idle connections kept.
+    pub srv_icur: u64,
+    /// Visitors who went away.
+    pub cli_abrt: u64,
+    /// Transfers the server broke off.
+    pub srv_abrt: u64,
+    /// Average milliseconds to connect, over the last 1,024 requests.
+    pub ctime: u64,
+    /// Average milliseconds to the response's head.
+    pub rtime: u64,
+    /// Average milliseconds altogether.
+    pub ttime: u64,
+}
+
+impl ServerStatus {
+    /// HAProxy's status column: `UP`, `UP 1/3`, `DOWN`, `DOWN 1/2`, `MAINT`, `DRAIN`, `no check`.
+    pub fn status_word(&self) -> String {
+        let (rise, fall) = (u32::from(self.check_rise), u32::from(self.check_fall));
+        let seen = self.check.check_health;
+        match (self.state, self.health) {
+            (ServerState::Maint, _) => "MAINT".to_owned(),
+            (_, Health::Down) if seen > 0 => format!("DOWN {seen}/{rise}"),
+            (_, Health::Down) => "DOWN".to_owned(),
+            (ServerState::Drain, _) => "DRAIN".to_owned(),
+            (ServerState::Ready, Health::Unchecked) => "no check".to_owned(),
+            (ServerState::Ready, Health::Up) => {
+                let left = seen.saturating_sub(rise) + 1;
+                if left < fall { format!("UP {left}/{fall}") } else { "UP".to_owned() }
+            }
+        }
+    }
+
+    /// Takes new visitors.
+    pub fn usable(&self) -> bool {
+        self.state == ServerState::Ready && self.health != Health::Down && self.weight.get() > 0
+    }
+}
+
+/// One frontend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrontendStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its id, from 1.
+    pub iid: u32,
+    /// Where it listens, as configured.
+    pub bind: Vec<Bind>,
+    /// Listens on all of them.
+    pub open: bool,
+    /// Its limit.
+    pub slim: u32,
+    /// Connections.
+    pub traffic: TrafficCounters,
+    /// Responses.
+    pub http: HttpCounters,
+    /// Requests refused by rule.
+    pub dreq: u64,
+    /// Bad requests.
+    pub ereq: u64,
+    /// Requests.
+    pub req_tot: u64,
+    /// Requests in the last second.
+    pub req_rate: u64,
+    /// The most in one second.
+    pub req_rate_max: u64,
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its id, counted on after the frontends'.
+    pub iid: u32,
+    /// How servers are chosen.
+    pub balance: Balance,
+    /// Requests.
+    pub traffic: TrafficCounters,
+    /// Responses.
+    pub http: HttpCounters,
+    /// Requests no server could be found for.
+    pub econ: u64,
+    /// Seconds since it last went up or down.
+    pub lastchg: u64,
+    /// Seconds without a usable server.
+    pub downtime: u64,
+    /// Times it went down.
+    pub chkdown: u64,
+    /// Its servers.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// The load balancer of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProxyStatus {
+    /// Frontends.
+    pub frontends: Vec<FrontendStatus>,
+    /// Backends.
+    pub backends: Vec<BackendStatus>,
+    /// Open connections of visitors.
+    pub curr_conns: u64,
+    /// Worker threads.
+    pub threads: u32,
+}

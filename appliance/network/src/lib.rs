@@ -1,0 +1,1 @@
+//! Host name, addresses, routes and name servers of this node, over netlink.

@@ -1,0 +1,1 @@
+//! The load balancer: frontends, backends, servers and their health.

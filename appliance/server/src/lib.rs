@@ -1,0 +1,1 @@
+//! The web server: sites from a directory over HTTP/1.1.

@@ -1,0 +1,1 @@
+//! SQLite: revisions of settings, sessions, events, secrets.

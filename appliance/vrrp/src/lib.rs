@@ -1,0 +1,1 @@
+//! VRRP: which balancer holds the floating IP.

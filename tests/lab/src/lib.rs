@@ -1,0 +1,1 @@
+//! The reference cluster in network namespaces.
