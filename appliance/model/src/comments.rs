@@ -1,4 +1,219 @@
-//! (being written)
+//! The comment on every key of an exported document.
+
+/// Section, key, comment. A key that stands in several sections is listed for each.
+const COMMENTS: &[(&str, &str, &str)] = &[
+    ("cluster", "name", "What the page calls the whole."),
+    (
+        "cluster",
+        "floating_ip",
+        "The address visitors use, with the network's prefix: held by one balancer at a time.",
+    ),
+    ("cluster", "gateway", "The router of every interface that names none of its own."),
+    ("cluster", "dns", "Name servers of every node, in order, at most 3."),
+    (
+        "cluster",
+        "key",
+        "Lets nodes trust each other on port 1937: at least 32 characters, the same on every node.",
+    ),
+    ("nodes", "id", "The board's identity: a-z, 0-9 and -. Never changes."),
+    ("nodes", "name", "Its host name."),
+    ("nodes", "roles", "What it does: \"web\", \"balancer\", both, or nothing for a spare."),
+    (
+        "nodes.eth0",
+        "address",
+        "Static address of the wired link with its prefix. Left out: the link stays as it is found.",
+    ),
+    ("nodes.eth0", "gateway", "Router of this link. Left out: the cluster's."),
+    (
+        "nodes.wlan0",
+        "address",
+        "Static address of the wireless link with its prefix. Left out: the link stays as it is found.",
+    ),
+    ("nodes.wlan0", "gateway", "Router of this link. Left out: the cluster's."),
+    ("wifi", "country", "Whose radio rules apply, for example \"GB\"."),
+    ("wifi", "networks", "Wi-Fi networks, in the order they are tried."),
+    ("wifi.networks", "ssid", "The network's name."),
+    (
+        "wifi.networks",
+        "passphrase",
+        "WPA passphrase, 8 to 63 characters; empty for an open network.",
+    ),
+    ("wifi.networks", "hidden", "The network does not announce its name."),
+    ("sites", "name", "\"default\" lives in DIR/site, any other in DIR/sites/NAME."),
+    ("sites", "hosts", "Host names that lead to this site; none: every host no other site claims."),
+    ("sites", "port", "The port the web servers listen on."),
+    ("sites", "index", "File names tried in a directory, in order."),
+    ("sites.mirror", "enabled", "The other web servers follow the origin."),
+    (
+        "sites.mirror",
+        "origin",
+        "Id of the node where files are edited. Left out: the first web server.",
+    ),
+    ("sites.mirror", "exclude", "rsync exclude patterns: neither sent nor deleted."),
+    ("sites.mirror", "full_compare", "Time between full compares, at least 10s."),
+    (
+        "frontends",
+        "name",
+        "Its name. \"http-in\" exists by itself once there are a floating IP and a balancer.",
+    ),
+    ("frontends", "enabled", "Off: kept here, does not listen."),
+    ("frontends", "bind", "Where it listens: \"floating:80\", \"*:80\" or \"192.168.1.15:80\"."),
+    ("frontends", "default_backend", "Where its requests go."),
+    ("frontends", "maxconn", "Concurrent connections; more wait in the kernel."),
+    ("frontends", "forwardfor", "Add X-Forwarded-For with the visitor's address."),
+    ("frontends", "httplog", "Write an access log line for each request."),
+    ("frontends", "timeout_client", "Longest silence of a visitor."),
+    ("frontends", "timeout_http_request", "Longest time for a whole request head."),
+    ("frontends", "timeout_http_keep_alive", "Longest silence between two requests."),
+    ("backends", "name", "Its name. \"webservers\" exists by itself once there is a web server."),
+    ("backends", "balance", "roundrobin, static-rr or leastconn."),
+    (
+        "backends",
+        "web_nodes",
+        "Also every address of every web server, as web01-eth, web01-wlan and so on.",
+    ),
+    (
+        "backends",
+        "servers",
+        "Servers of its own, and what differs for those that web_nodes brings.",
+    ),
+    ("backends", "retries", "Attempts after a failed connection."),
+    ("backends", "timeout_connect", "Longest time for a connection to a server."),
+    ("backends", "timeout_server", "Longest silence of a server."),
+    ("backends.servers", "name", "Its name."),
+    (
+        "backends.servers",
+        "address",
+        "Where it listens, for example \"192.168.1.10:80\". Left out only for a server that web_nodes brings.",
+    ),
+    ("backends.servers", "weight", "Its share, 0 to 256; 0 takes no new visitors."),
+    ("backends.servers", "state", "ready, drain (finishes what it has) or maint (out of service)."),
+    ("backends.servers", "backup", "Used only when no other server is up."),
+    ("backends.check", "enabled", "Off: servers count as up."),
+    ("backends.check", "inter", "Time between checks."),
+    ("backends.check", "fall", "Failures in a row until a server is down."),
+    ("backends.check", "rise", "Successes in a row until it is up again."),
+    (
+        "backends.check",
+        "http_path",
+        "Ask for this path and expect 2xx or 3xx. Left out: a TCP connection is enough.",
+    ),
+    (
+        "vrrp",
+        "name",
+        "Its name. \"VI_1\" exists by itself once there are a floating IP and a balancer.",
+    ),
+    ("vrrp", "enabled", "Off: kept here, takes no part."),
+    ("vrrp", "version", "2 (keepalived's default, whole seconds) or 3 (hundredths of a second)."),
+    (
+        "vrrp",
+        "virtual_router_id",
+        "1 to 255, the same on all its balancers, different from any other on this network.",
+    ),
+    ("vrrp", "interface", "eth0 or wlan0: where adverts travel and the floating IP is set."),
+    ("vrrp", "advert_interval", "Hundredths of a second between adverts."),
+    (
+        "vrrp",
+        "preempt",
+        "A node with a higher priority takes the floating IP from one that holds it.",
+    ),
+    ("vrrp", "preempt_delay", "How long such a node waits first."),
+    ("vrrp", "addresses", "The floating IPs; none: the cluster's."),
+    ("vrrp", "primary", "Id of the node that should hold them. Left out: the first balancer."),
+    (
+        "vrrp",
+        "auth_pass",
+        "Version 2 password, at most 8 characters, sent in clear text; empty: none.",
+    ),
+    (
+        "vrrp",
+        "track_proxy",
+        "Give the floating IP up when this node's own load balancer does not work.",
+    ),
+    (
+        "vrrp.priorities",
+        "*",
+        "Priority of this node; the others get 101 (primary), 100, 99 and so on.",
+    ),
+    ("admin", "session_idle", "A session ends after so long without a request."),
+    ("admin", "session_max", "A session ends after so long in any case."),
+    ("admin", "hosts", "More names the page may be opened under, besides the nodes' own."),
+    // Lists that are empty stand at the top of the document.
+    ("", "nodes", "The boards."),
+    (
+        "",
+        "sites",
+        "What the web servers serve; \"default\" exists by itself once there is a web server.",
+    ),
+    ("", "frontends", "Where visitors arrive; \"http-in\" exists by itself."),
+    ("", "backends", "The servers behind them; \"webservers\" exists by itself."),
+    ("", "vrrp", "Virtual routers; \"VI_1\" exists by itself."),
+];
+
+/// Writes its comment over every key of a TOML document as `toml` prints it.
 pub(crate) fn commented(toml: &str) -> String {
-    toml.to_owned()
+    let mut section = String::new();
+    let mut text = String::with_capacity(toml.len() * 2);
+    for line in toml.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            header.trim_matches(['[', ']']).clone_into(&mut section);
+        } else if let Some(comment) = key(line).and_then(|key| comment(&section, key)) {
+            text.extend(["# ", comment, "\n"]);
+        }
+        text.extend([line, "\n"]);
+    }
+    text
+}
+
+/// The key of a line `key = value`; lines inside a value spread over several lines have none.
+fn key(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once(" = ")?;
+    let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-\"".contains(&b));
+    plain.then_some(key)
+}
+
+fn comment(section: &str, key: &str) -> Option<&'static str> {
+    let found = COMMENTS.iter().find(|(s, k, _)| *s == section && (*k == key || *k == "*"));
+    found.map(|(_, _, comment)| *comment)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::reference;
+
+    #[test]
+    fn every_key_has_a_comment() {
+        let mut settings = reference().completed();
+        // One entry for every list and every optional value.
+        settings.nodes[0].eth0.gateway = settings.cluster.gateway;
+        settings.nodes[0].wlan0.gateway = settings.cluster.gateway;
+        settings.cluster.name = "home".parse().ok();
+        settings.sites[0].mirror.origin = Some(settings.nodes[0].id.clone());
+        settings.backends[0].check.http_path = "/".parse().ok();
+        settings.backends[0].servers.push(crate::Server {
+            name: "x".parse().unwrap(),
+            address: "192.168.1.9:80".parse().ok(),
+            ..crate::Server::default()
+        });
+        settings.vrrp[0].primary = Some(settings.nodes[2].id.clone());
+        settings.vrrp[0]
+            .priorities
+            .insert(settings.nodes[2].id.clone(), crate::Priority::constant(7));
+        let text = crate::to_toml(&settings);
+        let mut before = "";
+        for line in text.lines() {
+            if super::key(line).is_some() {
+                assert!(before.starts_with("# "), "no comment over {line}");
+            }
+            before = line;
+        }
+        assert_eq!(crate::from_toml(&text), Ok(settings));
+    }
+
+    #[test]
+    fn an_empty_document_is_commented_and_read_again() {
+        let text = crate::to_toml(&crate::Settings::default());
+        assert!(text.contains("# The boards.\nnodes = []"), "{text}");
+        assert_eq!(crate::from_toml(&text), Ok(crate::Settings::default()));
+    }
 }

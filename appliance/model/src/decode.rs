@@ -69,7 +69,11 @@ pub fn decode(mut value: Value) -> (Settings, Vec<Problem>) {
     let mut problems = Vec::new();
     while problems.len() < MAX_MISTAKES {
         let error = match serde_path_to_error::deserialize::<_, Settings>(&value) {
-            Ok(settings) => return (settings, problems),
+            Ok(settings) => {
+                let understood = serde_json::to_value(&settings).unwrap_or_default();
+                tables(&value, &understood, &mut Vec::new(), &mut problems);
+                return (settings, problems);
+            }
             Err(error) => error,
         };
         let path: Vec<Step> = error.path().iter().filter_map(Step::from_segment).collect();
@@ -79,6 +83,32 @@ pub fn decode(mut value: Value) -> (Settings, Vec<Problem>) {
         }
     }
     (Settings::default(), problems)
+}
+
+/// serde takes a list for a struct, field by field; an operator who wrote one made a mistake.
+fn tables(given: &Value, understood: &Value, path: &mut Vec<Step>, problems: &mut Vec<Problem>) {
+    match (given, understood) {
+        (Value::Array(_), Value::Object(_)) => {
+            problems.push(Problem::new(written(path), "this is a list; a table is expected here"));
+        }
+        (Value::Array(given), Value::Array(understood)) => {
+            for (index, (given, understood)) in given.iter().zip(understood).enumerate() {
+                path.push(Step::Index(index));
+                tables(given, understood, path, problems);
+                path.pop();
+            }
+        }
+        (Value::Object(given), Value::Object(understood)) => {
+            for (key, given) in given {
+                if let Some(understood) = understood.get(key) {
+                    path.push(Step::Key(key.clone()));
+                    tables(given, understood, path, problems);
+                    path.pop();
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 enum Step {

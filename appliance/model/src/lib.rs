@@ -53,3 +53,6 @@ pub use text::{
 pub use units::{Centiseconds, Millis, Port, Priority, Revision, Vrid, Weight};
 pub use virtual_router::{DEFAULT_INSTANCE, VrrpInstance, VrrpVersion};
 pub use wifi::{Wifi, WifiNetwork};
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,9 @@ macro_rules! ranged {
         impl $name {
             /// The value, or what is wrong with it.
             pub fn new(value: u64) -> Result<Self, BadValue> {
+                let range: std::ops::RangeInclusive<u64> = $low..=$high;
                 match <$repr>::try_from(value) {
-                    Ok(small) if ($low..=$high).contains(&value) => Ok(Self(small)),
+                    Ok(small) if range.contains(&value) => Ok(Self(small)),
                     _ => Err(BadValue::new(format!(
                         concat!($what, " must be between ", $low, " and ", $high, ", not {}"),
                         value
@@ -29,7 +30,8 @@ macro_rules! ranged {
             /// A constant known to be in range.
             #[expect(clippy::as_conversions, reason = "u64::from is not const; this only widens")]
             pub const fn constant(value: $repr) -> Self {
-                assert!(value as u64 >= $low && value as u64 <= $high);
+                let (low, high): (u64, u64) = ($low, $high);
+                assert!(value as u64 >= low && value as u64 <= high);
                 Self(value)
             }
 

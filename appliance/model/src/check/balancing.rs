@@ -1,0 +1,186 @@
+//! Frontends, backends and servers.
+
+use super::Problems;
+use super::sites::reserved;
+use crate::admin::{ADMIN_PORT, NODE_PORT};
+use crate::balancing::{Backend, Frontend};
+use crate::derive::{resolve, web_servers};
+use crate::net::{Bind, BindAddress};
+use crate::node::Role;
+use crate::settings::Settings;
+use crate::units::Millis;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Checks more often than this say more about the checker than about the server.
+const SHORTEST_INTER: Millis = Millis(20);
+const MAX_CONN: u32 = 100_000;
+
+pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems) {
+    let frontends = written.frontends.iter().enumerate();
+    problems.unique(
+        "frontend",
+        frontends.map(|(i, f)| (format!("frontends[{i}].name"), f.name.as_str())),
+    );
+    let backends = written.backends.iter().enumerate();
+    problems
+        .unique("backend", backends.map(|(i, b)| (format!("backends[{i}].name"), b.name.as_str())));
+    let mut taken: Vec<(SocketAddrV4, &str)> = Vec::new();
+    // The default frontend, where it is only derived, is compared as well but has no path.
+    for (i, frontend) in all.frontends.iter().enumerate() {
+        let path = format!("frontends[{i}]");
+        if i < written.frontends.len() {
+            fields(all, frontend, &path, problems);
+        }
+        if frontend.enabled {
+            listens(all, frontend, &path, &mut taken, problems);
+        }
+    }
+    for (i, backend) in written.backends.iter().enumerate() {
+        one_backend(all, backend, &format!("backends[{i}]"), problems);
+    }
+}
+
+fn fields(all: &Settings, frontend: &Frontend, path: &str, problems: &mut Problems) {
+    if frontend.default_backend.is_empty() {
+        problems.add(format!("{path}.default_backend"), "say where this frontend's requests go");
+    } else if all.backend(&frontend.default_backend).is_none() {
+        problems.add(
+            format!("{path}.default_backend"),
+            format!("there is no backend named {}", frontend.default_backend),
+        );
+    }
+    if frontend.enabled && frontend.bind.is_empty() {
+        problems.add(
+            format!("{path}.bind"),
+            "say where this frontend listens, for example floating:80",
+        );
+    }
+    if !(1..=MAX_CONN).contains(&frontend.maxconn) {
+        problems.add(format!("{path}.maxconn"), format!("maxconn is between 1 and {MAX_CONN}"));
+    }
+    for (name, value) in [
+        ("timeout_client", frontend.timeout_client),
+        ("timeout_http_request", frontend.timeout_http_request),
+        ("timeout_http_keep_alive", frontend.timeout_http_keep_alive),
+    ] {
+        positive(problems, format!("{path}.{name}"), value);
+    }
+}
+
+fn listens<'a>(
+    all: &Settings,
+    frontend: &'a Frontend,
+    path: &str,
+    taken: &mut Vec<(SocketAddrV4, &'a str)>,
+    problems: &mut Problems,
+) {
+    for (k, bind) in frontend.bind.iter().enumerate() {
+        let path = format!("{path}.bind[{k}]");
+        let port = bind.port.get();
+        if [ADMIN_PORT, NODE_PORT].contains(&port) {
+            problems.add(&path, reserved(port));
+            continue;
+        }
+        let addresses = resolve(all, std::slice::from_ref(bind));
+        if addresses.is_empty() {
+            problems.add(
+                &path,
+                "there is no floating IP to listen on; set one in the cluster's settings",
+            );
+        }
+        known_address(all, *bind, &path, problems);
+        for address in addresses {
+            let clash = taken.iter().find(|(other, _)| overlaps(*other, address));
+            match clash {
+                Some((other, name)) => problems.add(
+                    &path,
+                    format!("{name} already listens on {other}; choose another address or port"),
+                ),
+                None => taken.push((address, frontend.name.as_str())),
+            }
+            web_server_there(all, address, &path, problems);
+        }
+    }
+}
+
+fn overlaps(a: SocketAddrV4, b: SocketAddrV4) -> bool {
+    let any = Ipv4Addr::UNSPECIFIED;
+    a.port() == b.port() && (a.ip() == b.ip() || *a.ip() == any || *b.ip() == any)
+}
+
+/// An address that no node has and no virtual router brings is a slip of the pen.
+fn known_address(all: &Settings, bind: Bind, path: &str, problems: &mut Problems) {
+    if let BindAddress::Ip(ip) = bind.address {
+        let floating = all.floating_ips().into_iter().any(|f| f.addr() == ip);
+        let own = all.nodes.iter().any(|n| n.addresses().any(|a| a == ip));
+        if !floating && !own && !ip.is_loopback() {
+            problems.add(path, format!("{ip} is neither a floating IP nor an address of a node"));
+        }
+    }
+}
+
+/// On a node that is web server and balancer, both want their ports.
+fn web_server_there(all: &Settings, address: SocketAddrV4, path: &str, problems: &mut Problems) {
+    let both = all.with_role(Role::Web).filter(|n| n.is(Role::Balancer));
+    for node in both {
+        for site in all.sites.iter().filter(|s| s.port.get() == address.port()) {
+            let everywhere = *address.ip() == Ipv4Addr::UNSPECIFIED;
+            let unset = node.addresses().next().is_none();
+            if everywhere || unset || node.addresses().any(|a| a == *address.ip()) {
+                problems.add(
+                    path,
+                    format!(
+                        "{} is also a web server and serves {} there on port {}; let the frontend listen on the floating IP, or move the site to another port{}",
+                        node.name,
+                        site.name,
+                        address.port(),
+                        if unset { ", and give the node an address" } else { "" },
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn one_backend(all: &Settings, backend: &Backend, path: &str, problems: &mut Problems) {
+    let names = backend.servers.iter().enumerate();
+    problems.unique(
+        "server",
+        names.map(|(k, s)| (format!("{path}.servers[{k}].name"), s.name.as_str())),
+    );
+    let brought = if backend.web_nodes { web_servers(all) } else { Vec::new() };
+    if brought.is_empty() && backend.servers.is_empty() && !backend.web_nodes {
+        problems.add(
+            format!("{path}.servers"),
+            "a backend needs at least one server, or web_nodes = true",
+        );
+    }
+    for (k, server) in backend.servers.iter().enumerate() {
+        // Where `web_nodes` is on, a server without an address may wait for its node to return.
+        if server.address.is_none() && !backend.web_nodes && !server.name.is_empty() {
+            problems.add(
+                format!("{path}.servers[{k}].address"),
+                "say where this server listens, for example 192.168.1.10:80",
+            );
+        }
+    }
+    if backend.check.inter < SHORTEST_INTER {
+        problems.add(
+            format!("{path}.check.inter"),
+            format!("the shortest interval is {SHORTEST_INTER}"),
+        );
+    }
+    for (name, value) in [("fall", backend.check.fall), ("rise", backend.check.rise)] {
+        if value == 0 {
+            problems.add(format!("{path}.check.{name}"), format!("{name} is at least 1"));
+        }
+    }
+    positive(problems, format!("{path}.timeout_connect"), backend.timeout_connect);
+    positive(problems, format!("{path}.timeout_server"), backend.timeout_server);
+}
+
+fn positive(problems: &mut Problems, path: String, value: Millis) {
+    if value == Millis(0) {
+        problems.add(path, "a time-out of 0 would end every request; give a time such as 50s");
+    }
+}

@@ -1,0 +1,191 @@
+//! Each rule broken once, with the place the operator is sent to.
+
+use crate::tests::reference;
+use crate::{Settings, check, from_json, from_toml, to_json};
+
+fn broken(change: impl Fn(&mut Settings)) -> Vec<String> {
+    let mut settings = reference();
+    assert_eq!(check(&settings), []);
+    change(&mut settings);
+    check(&settings).into_iter().map(|p| p.path).collect()
+}
+
+#[test]
+fn each_rule_names_its_place() {
+    assert_eq!(
+        broken(|s| s.nodes[1].eth0.address = s.nodes[0].eth0.address),
+        ["nodes[1].eth0.address"]
+    );
+    assert_eq!(broken(|s| s.nodes[1].name = "web01".parse().unwrap()), ["nodes[1].name"]);
+    assert_eq!(broken(|s| s.nodes[1].id = s.nodes[0].id.clone()), ["nodes[1].id"]);
+    assert_eq!(
+        broken(|s| s.nodes[0].eth0.address = "192.168.1.255/24".parse().ok()),
+        ["nodes[0].eth0.address"]
+    );
+    assert_eq!(
+        broken(|s| s.nodes[0].eth0.address = "192.168.1.1/24".parse().ok()),
+        ["nodes[0].eth0.address"]
+    );
+    assert_eq!(
+        broken(|s| s.nodes[0].wlan0.gateway = "10.0.0.1".parse().ok()),
+        ["nodes[0].wlan0.gateway"]
+    );
+    assert_eq!(broken(|s| s.cluster.gateway = "10.0.0.1".parse().ok()), ["cluster.gateway"]);
+    assert_eq!(
+        broken(|s| s.cluster.floating_ip = "192.168.1.10/24".parse().ok()),
+        ["cluster.floating_ip"]
+    );
+    let outside = broken(|s| s.cluster.floating_ip = "192.168.2.15/24".parse().ok());
+    assert_eq!(outside, ["cluster.floating_ip"; 2], "once for each balancer");
+    assert_eq!(broken(|s| s.cluster.dns = vec!["9.9.9.9".parse().unwrap(); 4]), ["cluster.dns"]);
+    assert_eq!(broken(|s| s.cluster.key = crate::Secret::new("short")), ["cluster.key"]);
+    assert_eq!(
+        broken(|s| s.wifi.networks[0].passphrase = crate::Secret::new("short")),
+        ["wifi.networks[0].passphrase"]
+    );
+    assert_eq!(broken(|s| s.sites[0].port = crate::Port::constant(1936)), ["sites[0].port"]);
+    assert_eq!(broken(|s| s.sites[0].index = vec!["a/b".into()]), ["sites[0].index[0]"]);
+    assert_eq!(
+        broken(|s| s.sites[0].mirror.origin = "lbmaster".parse().ok()),
+        ["sites[0].mirror.origin"]
+    );
+    assert_eq!(broken(|s| s.admin.session_idle = crate::Millis(1)), ["admin.session_idle"]);
+}
+
+fn frontend(bind: &str) -> crate::Frontend {
+    crate::Frontend {
+        name: "more".parse().unwrap(),
+        bind: vec![bind.parse().unwrap()],
+        default_backend: "webservers".parse().unwrap(),
+        ..crate::Frontend::default()
+    }
+}
+
+#[test]
+fn frontends_keep_off_each_other_and_off_the_admin_page() {
+    for (bind, paths) in [
+        ("floating:8080", &[][..]),
+        ("192.168.1.15:8080", &[]),
+        ("*:1936", &["frontends[0].bind[0]"]),
+        ("floating:1937", &["frontends[0].bind[0]"]),
+        ("192.168.1.99:8080", &["frontends[0].bind[0]"]),
+        // The derived http-in comes after the written ones, so it is the one that is in the way.
+        ("floating:80", &["frontends[1].bind[0]"]),
+        ("*:80", &["frontends[1].bind[0]"]),
+    ] {
+        assert_eq!(broken(|s| s.frontends.push(frontend(bind))), paths, "{bind}");
+    }
+    assert_eq!(
+        broken(|s| {
+            s.frontends.push(frontend("floating:8080"));
+            s.frontends[0].default_backend = "nowhere".parse().unwrap();
+            s.frontends[0].maxconn = 0;
+        }),
+        ["frontends[0].default_backend", "frontends[0].maxconn"]
+    );
+    let both = broken(|s| {
+        s.nodes[0].roles.insert(crate::Role::Balancer);
+        s.sites[0].port = crate::Port::constant(8080);
+        s.frontends.push(frontend("*:8080"));
+    });
+    assert_eq!(both, ["frontends[0].bind[0]"]);
+}
+
+fn instance() -> crate::VrrpInstance {
+    crate::VrrpInstance {
+        name: "VI_2".parse().unwrap(),
+        virtual_router_id: crate::Vrid::constant(78),
+        addresses: vec!["192.168.1.16/24".parse().unwrap()],
+        ..crate::VrrpInstance::default()
+    }
+}
+
+#[test]
+fn virtual_routers_fit_together() {
+    let with = |change: fn(&mut crate::VrrpInstance)| {
+        broken(move |s| {
+            let mut i = instance();
+            change(&mut i);
+            s.vrrp.push(i);
+        })
+    };
+    assert!(with(|_| ()).is_empty());
+    assert_eq!(
+        with(|i| i.advert_interval = crate::Centiseconds::constant(50)),
+        ["vrrp[0].advert_interval"]
+    );
+    assert!(
+        with(|i| {
+            i.advert_interval = crate::Centiseconds::constant(1);
+            i.version = crate::VrrpVersion::V3;
+        })
+        .is_empty()
+    );
+    assert_eq!(with(|i| i.primary = "web01".parse().ok()), ["vrrp[0].primary"]);
+    assert_eq!(with(|i| i.interface = "br0".parse().unwrap()), ["vrrp[0].interface"]);
+    assert_eq!(with(|i| i.auth_pass = crate::Secret::new("123456789")), ["vrrp[0].auth_pass"]);
+    assert_eq!(
+        with(|i| i.addresses[0] = "10.0.0.9/24".parse().unwrap()),
+        ["vrrp[0].addresses[0]"; 2]
+    );
+    assert_eq!(
+        with(|i| i.addresses[0] = "192.168.1.10/24".parse().unwrap()),
+        ["vrrp[0].addresses[0]"]
+    );
+    // The derived VI_1 is told apart from the written one that took its id.
+    assert_eq!(with(|i| i.virtual_router_id = crate::Vrid::constant(77)), ["cluster.floating_ip"]);
+}
+
+#[test]
+fn every_mistake_of_a_document_is_listed_at_once() {
+    let text = r#"{
+        "cluster": {"floating_ip": "192.168.9.15/24", "gatway": "192.168.1.1", "dns": ["x"]},
+        "nodes": [
+            {"id": "a", "name": "A", "roles": ["balancer"], "eth0": {"address": "192.168.1.14/24"}},
+            {"id": "b", "name": "-b-", "roles": ["king"], "eth0": {"address": 7}},
+            "not a node"
+        ],
+        "frontends": [{"name": "f", "bind": ["*:1936"], "default_backend": "g", "maxconn": "many"}],
+        "surprise": true
+    }"#;
+    let problems = from_json(text.as_bytes()).unwrap_err();
+    let paths: Vec<_> = problems.iter().map(|p| p.path.as_str()).collect();
+    for expected in [
+        "cluster.gatway",
+        "cluster.dns[0]",
+        "nodes[1].name",
+        "nodes[1].roles[0]",
+        "nodes[1].eth0.address",
+        "nodes[2]",
+        "surprise",
+        "frontends[0].maxconn",
+        "frontends[0].bind[0]",
+        "frontends[0].default_backend",
+        "cluster.floating_ip",
+    ] {
+        assert!(paths.contains(&expected), "{expected} is missing in {problems:#?}");
+    }
+    assert!(problems.iter().all(|p| !p.problem.is_empty() && !p.problem.contains('`')));
+}
+
+#[test]
+fn other_things_than_settings_are_refused() {
+    assert_eq!(from_json(b"[]").unwrap_err().len(), 1);
+    let lists = br#"{"cluster": [], "nodes": [["a"]]}"#;
+    let paths: Vec<_> = from_json(lists).unwrap_err().into_iter().map(|p| p.path).collect();
+    assert_eq!(paths, ["cluster", "nodes[0]", "nodes[0].name"]);
+    assert_eq!(from_json(b"7").unwrap_err().len(), 1);
+    assert_eq!(from_json(b"{").unwrap_err().len(), 1);
+    assert_eq!(from_json("[".repeat(200_000).as_bytes()).unwrap_err().len(), 1);
+    assert_eq!(from_toml("= =").unwrap_err().len(), 1);
+    let large = format!("{{\"cluster\": {{\"name\": \"{}\"}}}}", "x".repeat(10_000_000));
+    let problems = from_json(large.as_bytes()).unwrap_err();
+    assert!(problems[0].problem.contains("at most 1048576"), "{problems:?}");
+}
+
+#[test]
+fn documents_come_back_as_they_went() {
+    let settings = reference();
+    assert_eq!(from_json(to_json(&settings).as_bytes()), Ok(settings.clone()));
+    assert_eq!(from_toml(&crate::to_toml(&settings)), Ok(settings));
+}

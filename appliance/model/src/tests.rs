@@ -1,0 +1,183 @@
+//! The reference cluster, and what follows from it.
+
+use crate::*;
+
+pub(crate) fn reference() -> Settings {
+    from_toml(REFERENCE).unwrap()
+}
+
+const REFERENCE: &str = r#"
+[cluster]
+floating_ip = "192.168.1.15/24"
+gateway = "192.168.1.1"
+dns = ["192.168.1.1"]
+key = "0123456789abcdef0123456789abcdef"
+
+[[nodes]]
+id = "web01"
+name = "Web01"
+roles = ["web"]
+eth0 = { address = "192.168.1.10/24" }
+wlan0 = { address = "192.168.1.20/24" }
+
+[[nodes]]
+id = "web02"
+name = "Web02"
+roles = ["web"]
+eth0 = { address = "192.168.1.11/24" }
+wlan0 = { address = "192.168.1.21/24" }
+
+[[nodes]]
+id = "lbmaster"
+name = "LbMaster"
+roles = ["balancer"]
+eth0 = { address = "192.168.1.14/24" }
+wlan0 = { address = "192.168.1.24/24" }
+
+[[nodes]]
+id = "lbslave"
+name = "LbSlave"
+roles = ["balancer"]
+eth0 = { address = "192.168.1.12/24" }
+wlan0 = { address = "192.168.1.22/24" }
+
+[wifi]
+country = "GB"
+networks = [{ ssid = "CCNA - CCNP", passphrase = "18414819215" }]
+
+[[sites]]
+name = "default"
+mirror = { exclude = ["**/stats", "**/error", "**/files/pictures"] }
+"#;
+
+fn id(text: &str) -> NodeId {
+    text.parse().unwrap()
+}
+
+#[test]
+fn the_reference_cluster_follows_from_its_roles() {
+    let settings = reference();
+    let slave = derive(&settings, &id("lbslave"));
+    let servers: Vec<_> =
+        slave.backends[0].servers.iter().map(|s| format!("{} {}", s.name, s.address)).collect();
+    assert_eq!(
+        servers,
+        [
+            "web01-eth 192.168.1.10:80",
+            "web01-wlan 192.168.1.20:80",
+            "web02-eth 192.168.1.11:80",
+            "web02-wlan 192.168.1.21:80"
+        ]
+    );
+    let check = &slave.backends[0].backend.check;
+    assert_eq!((check.inter, check.fall, check.rise), (Millis(500), 3, 2));
+    assert_eq!(slave.frontends[0].listen, ["192.168.1.15:80".parse().unwrap()]);
+    let router = &slave.vrrp[0];
+    assert_eq!(router.instance.virtual_router_id, Vrid::constant(77));
+    assert_eq!(router.priority, Some(Priority::constant(100)));
+    assert_eq!(router.peers, ["192.168.1.14".parse::<std::net::Ipv4Addr>().unwrap()]);
+    assert_eq!(derive(&settings, &id("lbmaster")).vrrp[0].priority, Some(Priority::constant(101)));
+
+    let origin = derive(&settings, &id("web01"));
+    assert_eq!(origin.sites[0].duty, MirrorDuty::Origin { mirrors: vec![id("web02")] });
+    assert_eq!(origin.sites[0].listen.len(), 2);
+    assert_eq!(origin.vrrp[0].priority, None);
+    let mirror = derive(&settings, &id("web02"));
+    assert_eq!(mirror.sites[0].duty, MirrorDuty::Mirror { origin: id("web01") });
+    assert_eq!(mirror.sites[0].directory, "site");
+    assert_eq!(mirror.peers[0].1[0], "192.168.1.10:1937".parse().unwrap());
+}
+
+#[test]
+fn two_boards_are_a_whole_cluster() {
+    let mut settings = reference();
+    settings.nodes.truncate(2);
+    for node in &mut settings.nodes {
+        node.roles.insert(Role::Balancer);
+    }
+    assert_eq!(check(&settings), []);
+    let first = derive(&settings, &id("web01"));
+    assert_eq!(first.backends[0].servers.len(), 4);
+    assert_eq!(first.vrrp[0].priority, Some(Priority::constant(101)));
+    assert!(first.is(Role::Web) && first.is(Role::Balancer));
+}
+
+#[test]
+fn nothing_follows_from_nothing() {
+    let settings = Settings::default();
+    assert_eq!(check(&settings), []);
+    let effective = derive(&settings, &id("x"));
+    assert_eq!(effective, Effective { node: id("x"), ..Effective::default() });
+}
+
+#[test]
+fn a_written_server_changes_the_derived_one() {
+    let mut settings = reference();
+    let edit = Edit::SetServer {
+        backend: "webservers".parse().unwrap(),
+        server: "web01-eth".parse().unwrap(),
+        weight: Some(Weight::constant(7)),
+        state: Some(ServerState::Drain),
+    };
+    edit.apply(&mut settings).unwrap();
+    assert_eq!(edit.sentence(), "set webservers/web01-eth to weight 7 and drain");
+    assert_eq!(check(&settings), []);
+    let servers = derive(&settings, &id("lbmaster")).backends.remove(0).servers;
+    assert_eq!(servers.len(), 4);
+    assert_eq!(servers[0].weight, Weight::constant(7));
+    assert_eq!(servers[0].state, ServerState::Drain);
+    assert_eq!(servers[1].weight, Weight::constant(1));
+
+    let nobody = Edit::SetServer {
+        backend: "webservers".parse().unwrap(),
+        server: "web09-eth".parse().unwrap(),
+        weight: None,
+        state: None,
+    };
+    let before = settings.clone();
+    assert!(nobody.apply(&mut settings).is_err());
+    assert_eq!(settings, before);
+}
+
+#[test]
+fn secrets_leave_masked_and_come_back() {
+    let settings = reference();
+    let masked = settings.masked();
+    let text = to_json(&masked);
+    assert!(!text.contains("18414819215") && !text.contains("0123456789abcdef"), "{text}");
+    assert!(!format!("{settings:?}").contains("18414819215"));
+    let mut back = from_json(text.as_bytes()).map_err(|_| ()).unwrap_or(masked.clone());
+    back.unmask(&settings);
+    assert_eq!(back, settings);
+    // A mask for something that was never set does not become a password.
+    let mut other = masked;
+    other.wifi.networks[0].ssid = "another".parse().unwrap();
+    other.unmask(&settings);
+    assert_eq!(check(&other)[0].path, "wifi.networks[0].passphrase");
+}
+
+#[test]
+fn spans_of_time_are_haproxys() {
+    for (text, ms) in
+        [("500", 500), ("500ms", 500), ("5s", 5000), ("2m", 120_000), ("1d", 86_400_000)]
+    {
+        assert_eq!(text.parse(), Ok(Millis(ms)));
+    }
+    for text in ["", "s", "-1s", "1.5s", "5 weeks", "50d"] {
+        assert!(text.parse::<Millis>().is_err(), "{text}");
+    }
+    for ms in [0, 1, 500, 1500, 60_000, 90_000, 86_400_000] {
+        assert_eq!(Millis(ms).to_string().parse(), Ok(Millis(ms)));
+    }
+}
+
+#[test]
+fn binds_are_haproxys() {
+    for text in ["floating:80", "*:8080", "192.168.1.15:80"] {
+        assert_eq!(text.parse::<Bind>().unwrap().to_string(), text);
+    }
+    assert_eq!(":80".parse::<Bind>().unwrap().to_string(), "*:80");
+    for text in ["", "80", "floating", "*:0", "*:65536", "host:80", "192.168.1.300:80"] {
+        assert!(text.parse::<Bind>().is_err(), "{text}");
+    }
+}
