@@ -207,13 +207,16 @@ mod tests {
             }
             before = line;
         }
-        assert_eq!(crate::from_toml(&text), Ok(settings));
+        assert_eq!(crate::from_toml(&text, &crate::Settings::default()), Ok(settings));
     }
 
     #[test]
     fn an_empty_document_is_commented_and_read_again() {
         let text = crate::to_toml(&crate::Settings::default());
         assert!(text.contains("# The boards.\nnodes = []"), "{text}");
-        assert_eq!(crate::from_toml(&text), Ok(crate::Settings::default()));
+        assert_eq!(
+            crate::from_toml(&text, &crate::Settings::default()),
+            Ok(crate::Settings::default())
+        );
     }
 }

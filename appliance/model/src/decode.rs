@@ -16,28 +16,28 @@ pub const MAX_DOCUMENT: usize = 1024 * 1024;
 /// Mistakes after which a document is taken for something else altogether.
 const MAX_MISTAKES: usize = 100;
 
-/// Settings from a JSON text.
+/// Settings from a JSON text. Secrets that read [`crate::MASK`] are taken from `current`.
 ///
 /// # Errors
 /// Every problem of the document: unknown keys, wrong types, and what [`check()`] finds.
-pub fn from_json(text: &[u8]) -> Result<Settings, Vec<Problem>> {
+pub fn from_json(text: &[u8], current: &Settings) -> Result<Settings, Vec<Problem>> {
     sized(text.len())?;
     let value = serde_json::from_slice(text)
         .map_err(|e| vec![Problem::new("", format!("this is no JSON document: {e}"))])?;
-    checked(value)
+    checked(value, current)
 }
 
-/// Settings from a TOML text.
+/// Settings from a TOML text. Secrets that read [`crate::MASK`] are taken from `current`.
 ///
 /// # Errors
 /// As [`from_json`].
-pub fn from_toml(text: &str) -> Result<Settings, Vec<Problem>> {
+pub fn from_toml(text: &str, current: &Settings) -> Result<Settings, Vec<Problem>> {
     sized(text.len())?;
     let value: toml::Table = toml::from_str(text)
         .map_err(|e| vec![Problem::new("", format!("this is no TOML document: {e}"))])?;
     let value = serde_json::to_value(value)
         .map_err(|e| vec![Problem::new("", format!("this document cannot be read: {e}"))])?;
-    checked(value)
+    checked(value, current)
 }
 
 fn sized(len: usize) -> Result<(), Vec<Problem>> {
@@ -50,8 +50,9 @@ fn sized(len: usize) -> Result<(), Vec<Problem>> {
     )])
 }
 
-fn checked(value: Value) -> Result<Settings, Vec<Problem>> {
-    let (settings, mut problems) = decode(value);
+fn checked(value: Value, current: &Settings) -> Result<Settings, Vec<Problem>> {
+    let (mut settings, mut problems) = decode(value);
+    settings.unmask(current);
     for found in check(&settings) {
         // A value that could not be read was taken out; that it is missing is not news.
         let known = problems

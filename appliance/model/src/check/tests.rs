@@ -148,7 +148,7 @@ fn every_mistake_of_a_document_is_listed_at_once() {
         "frontends": [{"name": "f", "bind": ["*:1936"], "default_backend": "g", "maxconn": "many"}],
         "surprise": true
     }"#;
-    let problems = from_json(text.as_bytes()).unwrap_err();
+    let problems = from_json(text.as_bytes(), &Settings::default()).unwrap_err();
     let paths: Vec<_> = problems.iter().map(|p| p.path.as_str()).collect();
     for expected in [
         "cluster.gatway",
@@ -170,22 +170,29 @@ fn every_mistake_of_a_document_is_listed_at_once() {
 
 #[test]
 fn other_things_than_settings_are_refused() {
-    assert_eq!(from_json(b"[]").unwrap_err().len(), 1);
+    assert_eq!(from_json(b"[]", &Settings::default()).unwrap_err().len(), 1);
     let lists = br#"{"cluster": [], "nodes": [["a"]]}"#;
-    let paths: Vec<_> = from_json(lists).unwrap_err().into_iter().map(|p| p.path).collect();
+    let paths: Vec<_> =
+        from_json(lists, &Settings::default()).unwrap_err().into_iter().map(|p| p.path).collect();
     assert_eq!(paths, ["cluster", "nodes[0]", "nodes[0].name"]);
-    assert_eq!(from_json(b"7").unwrap_err().len(), 1);
-    assert_eq!(from_json(b"{").unwrap_err().len(), 1);
-    assert_eq!(from_json("[".repeat(200_000).as_bytes()).unwrap_err().len(), 1);
-    assert_eq!(from_toml("= =").unwrap_err().len(), 1);
+    assert_eq!(from_json(b"7", &Settings::default()).unwrap_err().len(), 1);
+    assert_eq!(from_json(b"{", &Settings::default()).unwrap_err().len(), 1);
+    assert_eq!(
+        from_json("[".repeat(200_000).as_bytes(), &Settings::default()).unwrap_err().len(),
+        1
+    );
+    assert_eq!(from_toml("= =", &Settings::default()).unwrap_err().len(), 1);
     let large = format!("{{\"cluster\": {{\"name\": \"{}\"}}}}", "x".repeat(10_000_000));
-    let problems = from_json(large.as_bytes()).unwrap_err();
+    let problems = from_json(large.as_bytes(), &Settings::default()).unwrap_err();
     assert!(problems[0].problem.contains("at most 1048576"), "{problems:?}");
 }
 
 #[test]
 fn documents_come_back_as_they_went() {
     let settings = reference();
-    assert_eq!(from_json(to_json(&settings).as_bytes()), Ok(settings.clone()));
-    assert_eq!(from_toml(&crate::to_toml(&settings)), Ok(settings));
+    assert_eq!(
+        from_json(to_json(&settings).as_bytes(), &Settings::default()),
+        Ok(settings.clone())
+    );
+    assert_eq!(from_toml(&crate::to_toml(&settings), &Settings::default()), Ok(settings));
 }
