@@ -23,3 +23,6 @@ pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use snapshot::{Snapshot, SnapshotReceiver};
 pub use storage::{Commit, MemoryStorage, RevisionInfo, Storage, StorageError, StoredRevision};
 pub use supervise::supervise;
+
+#[cfg(test)]
+mod tests;
