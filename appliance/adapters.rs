@@ -1,0 +1,143 @@
+//! Where one subsystem's need meets another's handle. A few lines each, no decisions.
+
+use init::{Deed, Guardian};
+use model::status::FailoverReport;
+use model::{Cidr, Name, NodeId};
+use network::Kernel;
+use std::future::Future;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use store::{Local, Sessions};
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// VRRP's floating IPs, over the network crate's netlink.
+pub struct FloatingAddresses(pub Kernel);
+
+impl vrrp::Addresses for FloatingAddresses {
+    fn interface(&mut self, name: &str) -> io::Result<Option<vrrp::InterfaceState>> {
+        let found = self.0.interface(name)?;
+        Ok(found.map(|i| vrrp::InterfaceState {
+            index: i.index,
+            mac: i.mac,
+            running: i.running,
+            addresses: i.addresses,
+        }))
+    }
+    fn add(&mut self, interface: &str, address: Cidr) -> io::Result<()> {
+        self.0.add(interface, address)
+    }
+    fn remove(&mut self, interface: &str, address: Cidr) -> io::Result<()> {
+        self.0.remove(interface, address)
+    }
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.events())
+    }
+    fn drain_events(&mut self) {
+        self.0.drain_events();
+    }
+}
+
+/// VRRP's last will, in the guardian's hands.
+pub struct Will(pub Guardian);
+
+/// RFC 9568 5.1.1.2 and 5.1.1.4.
+const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+const PROTOCOL: u8 = 112;
+
+impl vrrp::LastWill for Will {
+    fn write(&mut self, will: &[vrrp::Testament]) {
+        let deeds: Vec<Deed> = will
+            .iter()
+            .map(|t| Deed {
+                interface: t.interface.clone(),
+                source: t.source,
+                protocol: PROTOCOL,
+                group: GROUP,
+                packet: t.pdu.clone(),
+                addresses: t.floating.clone(),
+            })
+            .collect();
+        if let Err(error) = self.0.write(&deeds) {
+            tracing::warn!("the guardian cannot be reached, a crash would be noticed late: {error}");
+        }
+    }
+}
+
+/// The mirror's streams, over the node channel.
+pub struct MirrorTransport(pub cluster::Handle);
+
+impl mirror::Transport for MirrorTransport {
+    fn open<'a>(&'a self, to: &'a NodeId) -> Boxed<'a, io::Result<Box<dyn mirror::Stream>>> {
+        Box::pin(async move {
+            let stream = self.0.open(to, cluster::Service::Mirror).await?;
+            let boxed: Box<dyn mirror::Stream> = Box::new(stream);
+            Ok(boxed)
+        })
+    }
+}
+
+/// Hands incoming mirror streams to the mirror.
+pub fn serve_mirror(mirror: mirror::Handle) -> cluster::Handler {
+    Arc::new(move |peer, stream| {
+        let mirror = mirror.clone();
+        Box::pin(async move { mirror.serve(peer, Box::new(stream)).await })
+    })
+}
+
+/// The page's sessions, in the store.
+pub struct PageSessions(pub Sessions);
+
+impl webui::SessionRows for PageSessions {
+    fn load(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
+        self.0.load(id).map_err(|e| e.to_string())
+    }
+    fn save(&self, id: &str, record: &[u8], expires_at_unix: i64) -> Result<(), String> {
+        self.0.save(id, record, expires_at_unix).map_err(|e| e.to_string())
+    }
+    fn delete(&self, id: &str) -> Result<(), String> {
+        self.0.delete(id).map_err(|e| e.to_string())
+    }
+    fn delete_all_except(&self, id: Option<&str>) -> Result<(), String> {
+        self.0.delete_all_except(id).map_err(|e| e.to_string())
+    }
+    fn delete_expired(&self, now_unix: i64) -> Result<(), String> {
+        self.0.delete_expired(now_unix).map_err(|e| e.to_string())
+    }
+}
+
+/// The page's password, in the store.
+pub struct PagePassword(pub Local);
+
+impl webui::Credentials for PagePassword {
+    fn password_hash(&self) -> Result<Option<String>, String> {
+        self.0.password_hash().map_err(|e| e.to_string())
+    }
+    fn set_password_hash(&self, hash: &str) -> Result<(), String> {
+        self.0.set_password_hash(hash).map_err(|e| e.to_string())
+    }
+    fn claim(&self, hash: &str) -> Result<bool, String> {
+        self.0.claim(hash).map_err(|e| e.to_string())
+    }
+}
+
+/// The page's failover button, on VRRP.
+pub struct PageFailover(pub vrrp::Handle);
+
+impl webui::Failover for PageFailover {
+    fn failover<'a>(&'a self, name: &'a Name) -> Boxed<'a, Result<FailoverReport, String>> {
+        Box::pin(async move { self.0.failover(name).await.map_err(|e| e.to_string()) })
+    }
+}
+
+/// The page's view of the access log, in the proxy.
+pub struct PageLog(pub proxy::Handle);
+
+impl webui::AccessLog for PageLog {
+    fn recent(&self) -> Vec<String> {
+        self.0.recent_log()
+    }
+}

@@ -1,0 +1,257 @@
+//! One node, from start to stop.
+
+use crate::adapters::{
+    FloatingAddresses, MirrorTransport, PageFailover, PageLog, PagePassword, PageSessions, Will,
+    serve_mirror,
+};
+use crate::cli::admin_everywhere;
+use anyhow::Context;
+use control::{Control, Engine, Shutdown, StatusBoard};
+use init::Guardian;
+use model::status::Subsystem;
+use model::{Node, NodeId, Settings};
+use network::Kernel;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use store::{DataLock, Store};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long running requests may take once this node stops.
+const DRAIN: Duration = Duration::from_secs(3);
+/// How long the successor may take to announce itself; VRRP keeps its own, shorter limits.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How to run a node.
+#[derive(Debug)]
+pub struct Options {
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Where the admin page listens; None: port 1936 of every address.
+    pub admin: Option<SocketAddr>,
+    /// The board's identity, where it has none yet or is to get another.
+    pub node: Option<NodeId>,
+    /// Where the load balancer's access log goes, besides the ring in memory.
+    pub access_log: Option<PathBuf>,
+}
+
+/// Runs a node until SIGTERM or SIGINT.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    log_to_standard_error();
+    let store = Store::open(&options.data)?;
+    let _lock = DataLock::take(&options.data)?;
+    let id = identity(&store, options.node.as_ref())?;
+    let board = StatusBoard::new(id.clone(), env!("CARGO_PKG_VERSION"));
+    if let Some(aside) = store.damaged() {
+        board.notice(
+            "database-damaged",
+            format!(
+                "The settings database was damaged and could not be read. It was set aside as {} and this node starts without settings and without a password: claim it again and restore its settings, or adopt it from another node.",
+                aside.display()
+            ),
+        );
+    }
+    let (engine, control) = Engine::new(store.revisions()?, &id, first_settings(&id))?;
+    // Traffic must not be able to lock the operator out: the page has a runtime of its own.
+    let admin = Builder::new_current_thread().enable_all().build()?;
+    let data = Builder::new_multi_thread().enable_all().thread_name("data").build()?;
+    let at = options.admin.unwrap_or_else(admin_everywhere);
+    let listener = admin
+        .block_on(TcpListener::bind(at))
+        .with_context(|| format!("the admin page cannot listen on {at}; is another node running?"))?;
+    let access_log = options.access_log.as_ref().map(open_log).transpose()?;
+
+    let (trigger, shutdown) = Shutdown::new();
+    let house = data.block_on(async {
+        House::build(&options, &control, &board, &shutdown, access_log)
+    })?;
+    let mut engine = engine;
+    engine.add_preflight(house.proxy.preflight());
+    engine.add_preflight(house.server.preflight());
+    data.spawn(engine.run());
+    data.spawn(note_running(control.clone(), board.clone()));
+    let ports = webui::Ports {
+        control,
+        board,
+        sessions: Arc::new(PageSessions(store.sessions())),
+        credentials: Arc::new(PagePassword(store.local())),
+        failover: Arc::new(PageFailover(house.vrrp.clone())),
+        access_log: Arc::new(PageLog(house.proxy.clone())),
+    };
+    let page = serve_page(admin, listener, ports, shutdown)?;
+    tracing::info!("node {id} runs; the admin page is on port {}", at.port());
+
+    data.block_on(async {
+        wanted_to_stop().await?;
+        tracing::info!("stopping");
+        house.stop().await;
+        anyhow::Ok(())
+    })?;
+    trigger.trigger();
+    data.shutdown_timeout(Duration::from_secs(1));
+    page.join().map_err(|_| anyhow::anyhow!("the admin page's thread failed"))?;
+    Ok(())
+}
+
+/// Lives as the guardian of a node.
+pub fn guard() -> anyhow::Result<()> {
+    init::guardian::guard(|interface, address| Kernel::open()?.remove(interface, address))?;
+    Ok(())
+}
+
+/// The handles that are needed after the start.
+struct House {
+    vrrp: vrrp::Handle,
+    proxy: proxy::Handle,
+    server: server::Handle,
+}
+
+impl House {
+    /// Starts every subsystem and joins them. Inside the data runtime.
+    fn build(
+        options: &Options,
+        control: &Control,
+        board: &StatusBoard,
+        shutdown: &Shutdown,
+        access_log: Option<Box<dyn Write + Send>>,
+    ) -> anyhow::Result<Self> {
+        let reporter = |subsystem| board.reporter(subsystem);
+        let network = network::start(
+            control.watch(),
+            reporter(Subsystem::Network),
+            shutdown.clone(),
+            network::Options::default(),
+        );
+        let cluster = cluster::start(
+            control.watch(),
+            reporter(Subsystem::Cluster),
+            shutdown.clone(),
+            board.clone(),
+            cluster::Options::default(),
+        );
+        let server = server::start(
+            control.watch(),
+            reporter(Subsystem::Server),
+            shutdown.clone(),
+            server::Options { data_dir: options.data.clone() },
+        );
+        let mirror = mirror::start(
+            control.watch(),
+            reporter(Subsystem::Mirror),
+            shutdown.clone(),
+            Arc::new(MirrorTransport(cluster.clone())),
+            mirror::Options { data_dir: options.data.clone() },
+        );
+        cluster.on(cluster::Service::Mirror, serve_mirror(mirror.clone()));
+        let proxy = proxy::start(
+            control.watch(),
+            reporter(Subsystem::Proxy),
+            shutdown.clone(),
+            proxy::Options { threads: None, access_log },
+        );
+        let kernel = Kernel::open().context("netlink, through which addresses are set")?;
+        let guardian = Guardian::start().context("the guardian process")?;
+        let vrrp = vrrp::start(
+            control.watch(),
+            proxy.ready(),
+            Box::new(FloatingAddresses(kernel)),
+            Box::new(Will(guardian)),
+            reporter(Subsystem::Vrrp),
+            shutdown.clone(),
+        );
+        let seen = (network, mirror, proxy.clone(), vrrp.clone());
+        board.provide(move |status| {
+            status.links = seen.0.links();
+            status.mirror = seen.1.status();
+            status.proxy = seen.2.status();
+            status.vrrp = seen.3.status();
+        });
+        Ok(Self { vrrp, proxy, server })
+    }
+
+    /// The floating IP first, so that visitors go elsewhere while everything here still works;
+    /// then what they have begun here is finished.
+    async fn stop(&self) {
+        if tokio::time::timeout(FAREWELL, self.vrrp.stop()).await.is_err() {
+            tracing::warn!("failover did not stop in time");
+        }
+        tokio::join!(self.proxy.drain(DRAIN), self.server.drain(DRAIN));
+    }
+}
+
+fn log_to_standard_error() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BRAMBLE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+}
+
+/// The board's identity: given, remembered, or made up once.
+fn identity(store: &Store, given: Option<&NodeId>) -> anyhow::Result<NodeId> {
+    let local = store.local();
+    let known = local.node_id()?;
+    let id = match (given, known) {
+        (None, Some(known)) => return Ok(known),
+        (Some(given), _) => given.clone(),
+        (None, None) => {
+            let mut random = [0_u8; 4];
+            io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut random)?;
+            format!("pi-{:08x}", u32::from_ne_bytes(random)).parse()?
+        }
+    };
+    local.set_node_id(&id)?;
+    Ok(id)
+}
+
+/// What a board runs that was never told anything: itself, with no role.
+fn first_settings(id: &NodeId) -> Settings {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = host.as_deref().and_then(|h| h.split('.').next()?.parse().ok());
+    let fallback = || "bramble".parse().unwrap_or_default();
+    let node = Node { id: id.clone(), name: name.unwrap_or_else(fallback), ..Node::default() };
+    Settings { nodes: vec![node], ..Settings::default() }
+}
+
+fn open_log(path: &PathBuf) -> anyhow::Result<Box<dyn Write + Send>> {
+    let file = File::options().append(true).create(true).open(path);
+    let file = file.with_context(|| format!("the access log {}", path.display()))?;
+    Ok(Box::new(io::BufWriter::new(file)))
+}
+
+/// Keeps the board's idea of the running settings true.
+async fn note_running(control: Control, board: StatusBoard) {
+    let mut snapshots = control.watch();
+    loop {
+        board.running(&snapshots.borrow_and_update().clone());
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn serve_page(
+    runtime: Runtime,
+    listener: TcpListener,
+    ports: webui::Ports,
+    shutdown: Shutdown,
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("admin".into()).spawn(move || {
+        runtime.block_on(webui::serve(listener, ports, shutdown));
+        runtime.shutdown_timeout(Duration::from_millis(500));
+    })
+}
+
+async fn wanted_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
