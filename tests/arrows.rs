@@ -82,7 +82,8 @@ fn crates_call_downwards_only() {
 
 #[test]
 fn the_table_refuses_what_it_is_there_for() {
-    for (from, to) in [("proxy", "vrrp"), ("webui", "store"), ("model", "control"), ("new", "model")]
+    for (from, to) in
+        [("proxy", "vrrp"), ("webui", "store"), ("model", "control"), ("new", "model")]
     {
         assert!(!allowed(from, to, "normal"), "{from} -> {to}");
     }

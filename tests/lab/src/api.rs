@@ -6,6 +6,7 @@ use crate::lab::{Lab, admin};
 use crate::netns::Namespace;
 use crate::wait;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -97,6 +98,65 @@ impl Api {
             return Ok(());
         }
         Err(Error::other(format!("{path}: {} {}", response.status, response.text())))
+    }
+
+    /// `/stats;csv`, a line as its fields by HAProxy's names.
+    ///
+    /// # Errors
+    /// When the answer is not 200 or has no head line.
+    pub fn stats(&self) -> Result<Vec<BTreeMap<String, String>>> {
+        let text = expect(200, &self.send(&Request::get("/stats;csv"))?)?.text();
+        let mut lines = text.lines();
+        let head = lines.next().and_then(|l| l.strip_prefix("# "));
+        let head = head.ok_or_else(|| Error::other("/stats;csv does not begin with `# `"))?;
+        let names: Vec<&str> = head.split(',').collect();
+        Ok(lines
+            .map(|line| {
+                let fields = line.split(',').map(str::to_owned);
+                names.iter().map(|n| (*n).to_owned()).zip(fields).collect()
+            })
+            .collect())
+    }
+
+    /// One field of one line of `/stats;csv`, such as `webservers`, `web01-eth`, `status`.
+    ///
+    /// # Errors
+    /// When there is no such line or field.
+    pub fn stat(&self, proxy: &str, server: &str, field: &str) -> Result<String> {
+        let is = |line: &BTreeMap<String, String>, field: &str, value: &str| {
+            line.get(field).is_some_and(|v| v == value)
+        };
+        self.stats()?
+            .into_iter()
+            .find(|line| is(line, "pxname", proxy) && is(line, "svname", server))
+            .and_then(|mut line| line.remove(field))
+            .ok_or_else(|| Error::other(format!("no {field} of {proxy}/{server} in /stats;csv")))
+    }
+
+    /// How many servers of a backend are up.
+    ///
+    /// # Errors
+    /// As [`Self::stats`].
+    pub fn servers_up(&self, backend: &str) -> Result<usize> {
+        let lines = self.stats()?;
+        let field = |line: &BTreeMap<String, String>, name| line.get(name).cloned();
+        Ok(lines
+            .iter()
+            .filter(|line| field(line, "pxname").is_some_and(|v| v == backend))
+            .filter(|line| field(line, "svname").is_some_and(|v| v != "BACKEND"))
+            .filter(|line| field(line, "status").is_some_and(|v| v.starts_with("UP")))
+            .count())
+    }
+
+    /// Waits until so many servers of `webservers` are up.
+    ///
+    /// # Errors
+    /// After `limit`.
+    pub fn wait_servers(&self, count: usize, limit: Duration) -> Result<()> {
+        wait::until(limit, &format!("{count} servers up"), || {
+            let up = self.servers_up("webservers").map_err(|e| e.to_string())?;
+            if up == count { Ok(()) } else { Err(format!("{up} are up")) }
+        })
     }
 
     /// Waits until `probe` finds what it looks for in the status.

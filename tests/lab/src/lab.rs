@@ -316,8 +316,7 @@ impl Lab {
         })
     }
 
-    /// Waits until every started node's admin page answers, the primary balancer holds the
-    /// floating IP, all four servers are in use and the site answers.
+    /// Waits until every started node's admin page answers and the site does.
     ///
     /// # Errors
     /// After `limit`, or at once when a started node has ended.

@@ -11,6 +11,7 @@
 
 mod api;
 mod error;
+mod figures;
 pub mod http;
 mod lab;
 pub mod load;
@@ -25,5 +26,6 @@ pub mod wait;
 
 pub use api::Api;
 pub use error::{Doing, Error, Result};
+pub use figures::Figures;
 pub use lab::{Lab, Node, Options, admin, site, wired, wireless};
 pub use load::{Load, Plan, Report, Shape};

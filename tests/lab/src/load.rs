@@ -74,6 +74,8 @@ pub struct Report {
     pub failed: u64,
     /// The longest time between two answers, from the first request to the last, in ms.
     pub longest_gap_ms: f64,
+    /// The slowest answer, in ms.
+    pub slowest_ms: f64,
     /// Why requests failed, with how many did so.
     pub reasons: BTreeMap<String, u64>,
     /// The bytes of all bodies.
@@ -90,12 +92,14 @@ struct Tally {
 }
 
 impl Tally {
-    fn note(&mut self, result: io::Result<usize>) {
+    fn note(&mut self, took: Duration, result: io::Result<usize>) {
         self.report.total += 1;
         self.gap();
         match result {
             Ok(bytes) => {
                 self.last_success = Instant::now();
+                let took = took.as_secs_f64() * 1000.0;
+                self.report.slowest_ms = self.report.slowest_ms.max(took);
                 self.report.bytes += u64::try_from(bytes).unwrap_or(0);
             }
             Err(e) => {
@@ -188,7 +192,7 @@ async fn run(plan: Plan, tally: Arc<Mutex<Tally>>, mut stop: watch::Receiver<boo
     let mut under_way = tokio::task::JoinSet::new();
     let note = {
         let tally = Arc::clone(&tally);
-        move |result| tally.lock().unwrap_or_else(PoisonError::into_inner).note(result)
+        move |took, result| tally.lock().unwrap_or_else(PoisonError::into_inner).note(took, result)
     };
     match plan.shape {
         Shape::Rate(rate) => {
@@ -205,7 +209,11 @@ async fn run(plan: Plan, tally: Arc<Mutex<Tally>>, mut stop: watch::Receiver<boo
                     _ = tick.tick(), if under_way.len() < MOST_WAITING => {
                         started += 1;
                         let (plan, note) = (Arc::clone(&plan), note.clone());
-                        under_way.spawn(async move { note(one(&plan).await) });
+                        under_way.spawn(async move {
+                            let begun = Instant::now();
+                            let result = next(&plan, &mut None, false).await;
+                            note(begun.elapsed(), result);
+                        });
                     }
                 }
             }
@@ -221,17 +229,15 @@ async fn run(plan: Plan, tally: Arc<Mutex<Tally>>, mut stop: watch::Receiver<boo
                         if *stop.borrow() || Instant::now() > end {
                             break;
                         }
-                        note(next(&plan, &mut kept, keep_alive).await);
+                        let begun = Instant::now();
+                        let result = next(&plan, &mut kept, keep_alive).await;
+                        note(begun.elapsed(), result);
                     }
                 });
             }
         }
     }
     while under_way.join_next().await.is_some() {}
-}
-
-async fn one(plan: &Plan) -> io::Result<usize> {
-    next(plan, &mut None, false).await
 }
 
 /// One request, on the kept connection or on a new one.
