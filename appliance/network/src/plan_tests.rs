@@ -1,0 +1,281 @@
+use super::*;
+
+fn cidr(text: &str) -> Cidr {
+    text.parse().unwrap()
+}
+
+fn ip(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+fn wanted() -> Wanted {
+    let link = |name: &str, address, metric, table| WantedLink {
+        name: name.to_owned(),
+        address: cidr(address),
+        gateway: Some(ip("192.168.1.1")),
+        metric,
+        table,
+        floating: Vec::new(),
+    };
+    let mut wired = link("eth0", "192.168.1.14/24", 50, 183);
+    wired.floating.push(ip("192.168.1.15"));
+    Wanted {
+        links: vec![wired, link("wlan0", "192.168.1.24/24", 60, 184)],
+        floating: BTreeSet::from([ip("192.168.1.15")]),
+    }
+}
+
+fn board() -> View {
+    let interface = |name: &str, index| Interface {
+        name: name.to_owned(),
+        index,
+        mac: [2, 0, 0, 0, 0, 1],
+        up: false,
+        running: false,
+    };
+    View { interfaces: vec![interface("eth0", 2), interface("wlan0", 3)], ..View::default() }
+}
+
+/// Does to the view what the kernel would do.
+fn carry_out(view: &mut View, op: &Op) {
+    match op {
+        Op::SwitchOn(index) => {
+            let interface = view.interfaces.iter_mut().find(|i| i.index == *index).unwrap();
+            (interface.up, interface.running) = (true, true);
+            prefix_routes(view);
+        }
+        Op::AddAddress { interface, address, metric } => {
+            view.addresses.retain(|a| (a.interface, a.address) != (*interface, *address));
+            let (interface, address, metric) = (*interface, *address, *metric);
+            view.addresses.push(Address { interface, address, protocol: Some(MARK), metric });
+            prefix_routes(view);
+        }
+        Op::RemoveAddress { interface, address } => {
+            view.addresses.retain(|a| (a.interface, a.address) != (*interface, *address));
+            view.routes.retain(|r| r.source != Some(address.addr()));
+            prefix_routes(view);
+        }
+        Op::AddRoute { route, replace } => {
+            assert!(view.interfaces.iter().any(|i| i.index == route.interface && i.up));
+            assert!(view.addresses.iter().any(|a| Some(a.address.addr()) == route.source));
+            let there = view.routes.iter().position(|r| r.same_place(route));
+            match there {
+                Some(at) if *replace => view.routes[at] = route.clone(),
+                Some(_) => {} // EEXIST
+                None => view.routes.push(route.clone()),
+            }
+        }
+        Op::RemoveRoute(route) => view.routes.retain(|r| r != route),
+        Op::AddRule(rule) => view.rules.push(rule.clone()),
+        Op::RemoveRule(rule) => view.rules.retain(|r| r != rule),
+    }
+}
+
+/// The routes the kernel adds for the first address of a subnet on an interface.
+fn prefix_routes(view: &mut View) {
+    for found in view.addresses.clone() {
+        let route = Route {
+            table: MAIN,
+            to: Cidr::new(found.address.network(), found.address.prefix()).ok(),
+            gateway: None,
+            interface: found.interface,
+            source: Some(found.address.addr()),
+            metric: found.metric,
+            protocol: 2,
+        };
+        let up = view.interfaces.iter().any(|i| i.index == found.interface && i.up);
+        if up && !view.routes.iter().any(|r| r.same_place(&route)) {
+            view.routes.push(route);
+        }
+    }
+}
+
+/// Plans and carries out until nothing is left; the ops of every round.
+fn settle(wanted: &Wanted, view: &mut View) -> Vec<Op> {
+    let mut taken = BTreeSet::new();
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let ops = plan(wanted, view, &taken).ops;
+        if ops.is_empty() {
+            return all;
+        }
+        for op in ops {
+            if let Op::SwitchOn(index) = op {
+                taken.insert(index);
+            }
+            carry_out(view, &op);
+            all.push(op);
+        }
+    }
+    panic!("the plan never ends: {all:?}");
+}
+
+#[test]
+fn a_bare_board_gets_everything_in_an_order_the_kernel_accepts() {
+    let mut view = board();
+    settle(&wanted(), &mut view);
+    let line = |r: &Route| {
+        let to = r.to.map_or("default".into(), |t| t.to_string());
+        let via = r.gateway.map_or(String::new(), |g| format!(" via {g}"));
+        let (table, metric, source) = (r.table, r.metric, r.source.unwrap());
+        format!("{table}: {to}{via} dev {} src {source} metric {metric}", r.interface)
+    };
+    let mut routes: Vec<String> = view.routes.iter().map(line).collect();
+    routes.sort();
+    assert_eq!(
+        routes,
+        [
+            "183: 192.168.1.0/24 dev 2 src 192.168.1.14 metric 0",
+            "183: default via 192.168.1.1 dev 2 src 192.168.1.14 metric 0",
+            "184: 192.168.1.0/24 dev 3 src 192.168.1.24 metric 0",
+            "184: default via 192.168.1.1 dev 3 src 192.168.1.24 metric 0",
+            "254: 192.168.1.0/24 dev 2 src 192.168.1.14 metric 50",
+            "254: 192.168.1.0/24 dev 3 src 192.168.1.24 metric 60",
+            "254: default via 192.168.1.1 dev 2 src 192.168.1.14 metric 50",
+            "254: default via 192.168.1.1 dev 3 src 192.168.1.24 metric 60",
+        ]
+    );
+    let rules: Vec<_> = view.rules.iter().map(|r| (r.from.unwrap(), r.table)).collect();
+    let floating = (ip("192.168.1.15"), 183);
+    assert_eq!(rules, [(ip("192.168.1.14"), 183), floating, (ip("192.168.1.24"), 184)]);
+    let done = plan(&wanted(), &view, &BTreeSet::new());
+    assert_eq!(done.working, ["eth0", "wlan0"]);
+    assert_eq!((done.ops, done.problems), (vec![], vec![]));
+}
+
+#[test]
+fn a_new_address_comes_before_the_old_one_goes() {
+    let mut view = board();
+    settle(&wanted(), &mut view);
+    let mut next = wanted();
+    next.links[0].address = cidr("192.168.1.44/24");
+    let ops = settle(&next, &mut view);
+    let add = ops.iter().position(|op| matches!(op, Op::AddAddress { .. })).unwrap();
+    let remove = ops.iter().position(|op| matches!(op, Op::RemoveAddress { .. })).unwrap();
+    assert!(add < remove, "{ops:?}");
+    // The routes change their source in place: at no moment is there none.
+    assert!(!ops.iter().any(|op| matches!(op, Op::RemoveRoute(_))), "{ops:?}");
+    let old = Some(ip("192.168.1.14"));
+    assert!(
+        view.routes.iter().all(|r| r.source != old) && view.rules.iter().all(|r| r.from != old)
+    );
+}
+
+#[test]
+fn what_others_set_is_left_alone_and_floating_addresses_are_not_ours() {
+    let mut view = board();
+    settle(&wanted(), &mut view);
+    let foreign =
+        |text, protocol| Address { interface: 2, address: cidr(text), protocol, metric: 0 };
+    view.addresses.push(foreign("10.0.0.1/8", None));
+    view.addresses.push(foreign("192.168.1.15/32", Some(MARK)));
+    view.addresses.push(foreign("192.168.1.9/32", Some(MARK)));
+    let route = Route { protocol: 3, metric: 0, source: None, ..view.routes[0].clone() };
+    view.routes.push(route.clone());
+    let rule = Rule { priority: 5, from: Some(ip("10.0.0.1")), table: 7, protocol: 3 };
+    view.rules.push(rule.clone());
+    let left = cidr("192.168.1.9/32");
+    assert_eq!(
+        plan(&wanted(), &view, &BTreeSet::new()).ops,
+        [Op::RemoveAddress { interface: 2, address: left }],
+        "only what carries our mark and is wanted by nobody"
+    );
+    let ops = settle(&Wanted { floating: wanted().floating, ..Wanted::default() }, &mut view);
+    assert!(!ops.is_empty());
+    let kept: Vec<_> = view.addresses.iter().map(|a| a.address).collect();
+    assert_eq!(kept, [cidr("10.0.0.1/8"), cidr("192.168.1.15/32")]);
+    assert!(view.routes.contains(&route) && view.rules.contains(&rule));
+}
+
+#[test]
+fn the_same_address_set_by_somebody_else_is_taken_over() {
+    let mut view = board();
+    let address = cidr("192.168.1.24/24");
+    view.addresses.push(Address { interface: 3, address, protocol: None, metric: 0 });
+    let ops = plan(&wanted(), &view, &BTreeSet::new()).ops;
+    assert!(ops.contains(&Op::AddAddress { interface: 3, address, metric: 60 }), "{ops:?}");
+    // A kernel without IFA_PROTO: the metric is enough, or this would never end.
+    view.addresses[0].metric = 60;
+    let ops = plan(&wanted(), &view, &BTreeSet::new()).ops;
+    assert!(!ops.contains(&Op::AddAddress { interface: 3, address, metric: 60 }), "{ops:?}");
+}
+
+#[test]
+fn a_missing_or_dead_interface_is_said_and_the_other_works() {
+    let mut view = board();
+    settle(&wanted(), &mut view);
+    view.interfaces[1].running = false;
+    let found = plan(&wanted(), &view, &BTreeSet::from([2, 3]));
+    assert_eq!(found.problems, ["wlan0 is not connected to a Wi-Fi network"]);
+    assert!(found.ops.is_empty(), "the kernel keeps routes without carrier: {:?}", found.ops);
+
+    view.interfaces[1].up = false;
+    view.routes.retain(|r| r.interface != 3);
+    let found = plan(&wanted(), &view, &BTreeSet::from([2, 3]));
+    assert_eq!(found.problems, ["wlan0 is switched off"]);
+    assert!(found.ops.is_empty(), "who switched it off meant it: {:?}", found.ops);
+
+    view.interfaces.pop();
+    view.addresses.retain(|a| a.interface != 3);
+    let found = plan(&wanted(), &view, &BTreeSet::from([2]));
+    assert_eq!(found.working, ["eth0"]);
+    let missing = "this board has no wlan0: 192.168.1.24/24 is set when it appears";
+    assert_eq!(found.problems, [missing]);
+}
+
+#[test]
+fn a_router_out_of_reach_is_said_and_gets_no_route() {
+    let mut view = board();
+    let mut odd = wanted();
+    odd.links[0].gateway = Some(ip("10.0.0.1"));
+    settle(&odd, &mut view);
+    assert!(!view.routes.iter().any(|r| r.gateway == Some(ip("10.0.0.1"))));
+    let found = plan(&odd, &view, &BTreeSet::new());
+    assert!(found.problems[0].starts_with("the router 10.0.0.1 is not in eth0's network"));
+    assert_eq!(found.working, ["wlan0"]);
+    // The node is the router itself.
+    odd.links[0].gateway = Some(ip("192.168.1.14"));
+    assert!(plan(&odd, &view, &BTreeSet::new()).problems.is_empty());
+}
+
+#[test]
+fn a_route_that_somebody_took_away_comes_back() {
+    let mut view = board();
+    settle(&wanted(), &mut view);
+    let whole = view.routes.len();
+    while let Some(gone) = view.routes.iter().position(|r| r.interface == 2) {
+        view.routes.remove(gone);
+    }
+    settle(&wanted(), &mut view);
+    assert_eq!(view.routes.len(), whole);
+}
+
+#[test]
+fn the_settings_of_the_reference_cluster() {
+    let settings = |floating: bool| {
+        let node = |id: &str, eth: &str, wlan: &str, role| model::Node {
+            id: id.parse().unwrap(),
+            name: id.parse().unwrap(),
+            roles: BTreeSet::from([role]),
+            eth0: model::Link { address: Some(cidr(eth)), gateway: None },
+            wlan0: model::Link { address: Some(cidr(wlan)), gateway: None },
+        };
+        let mut all = model::Settings::default();
+        all.cluster.gateway = Some(ip("192.168.1.1"));
+        all.cluster.floating_ip = floating.then(|| cidr("192.168.1.15/24"));
+        let (web, balancer) = (model::Role::Web, model::Role::Balancer);
+        all.nodes = vec![
+            node("web01", "192.168.1.10/24", "192.168.1.20/24", web),
+            node("lbmaster", "192.168.1.14/24", "192.168.1.24/24", balancer),
+        ];
+        all
+    };
+    let of = |node: &str, floating| {
+        let id = node.parse().unwrap();
+        Wanted::of(&Snapshot::new(model::Revision(1), settings(floating), &id))
+    };
+    assert_eq!(of("lbmaster", true), wanted());
+    assert!(of("web01", true).links.iter().all(|l| l.floating.is_empty()));
+    assert!(of("lbmaster", false).floating.is_empty());
+    assert_eq!(of("stranger", true), Wanted::default());
+}

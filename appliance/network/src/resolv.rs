@@ -1,0 +1,78 @@
+//! The name servers in /etc/resolv.conf.
+
+use crate::error::Error;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+/// More than any resolv.conf has; one that is longer is not ours.
+const LONGEST: u64 = 64 * 1024;
+
+/// The file for these name servers.
+pub(crate) fn content(servers: &[Ipv4Addr]) -> String {
+    let mut text = String::from("# Written by Bramble from the cluster's settings.\n");
+    for server in servers {
+        text.push_str(&format!("nameserver {server}\n"));
+    }
+    text
+}
+
+/// Has the file say this. It is written in place, because it may be a bind mount, which cannot
+/// be replaced by a rename.
+///
+/// # Errors
+/// When it cannot be written, for example on a read-only file system.
+pub(crate) fn apply(path: &Path, wanted: &str) -> Result<(), Error> {
+    if matches!(read(path), Ok(found) if found == wanted.as_bytes()) {
+        return Ok(());
+    }
+    write(path, wanted).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut found = Vec::new();
+    fs::File::open(path)?.take(LONGEST).read_to_end(&mut found)?;
+    Ok(found)
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    // Written first and cut after, a reader in between finds name servers at every moment.
+    file.write_all(text.as_bytes())?;
+    let length = u64::try_from(text.len()).map_err(io::Error::other)?;
+    file.set_len(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn it_is_written_in_place_and_only_when_it_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolv.conf");
+        let text = content(&["192.168.1.1".parse().unwrap(), "9.9.9.9".parse().unwrap()]);
+        assert!(text.ends_with("\nnameserver 192.168.1.1\nnameserver 9.9.9.9\n"));
+
+        apply(&path, &text).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+
+        fs::write(&path, "x".repeat(10_000)).unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        apply(&path, &text).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!(after.ino(), inode);
+
+        apply(&path, &text).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), after.modified().unwrap());
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_said() {
+        let error = apply(Path::new("/proc/no/such/resolv.conf"), "x").unwrap_err();
+        assert!(error.to_string().contains("/proc/no/such/resolv.conf"), "{error}");
+    }
+}

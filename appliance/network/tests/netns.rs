@@ -1,0 +1,480 @@
+//! The real kernel: a node with eth0 and wlan0 in one subnet, and a peer that is also the
+//! router, on a bridge, each in a network namespace of its own. Needs root.
+
+use control::{Shutdown, ShutdownTrigger, Snapshot, StatusBoard};
+use model::status::{Subsystem, SubsystemState};
+use model::{Cidr, Link, Node, Revision, Settings};
+use network::{Kernel, Options};
+use nix::sched::{CloneFlags, setns, unshare};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+mod sniff;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn run(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs something on a thread of its own inside a namespace.
+fn inside<T: Send + 'static>(
+    namespace: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let path = format!("/run/netns/{namespace}");
+    std::thread::spawn(move || {
+        setns(File::open(path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+        work()
+    })
+}
+
+/// Three namespaces, gone when dropped.
+struct Lab {
+    name: String,
+}
+
+impl Lab {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let lab = Self { name: format!("network-{}-{number}", std::process::id()) };
+        for part in ["node", "peer", "switch"] {
+            run(&format!("ip netns add {}-{part}", lab.name));
+        }
+        lab.on("switch", "ip link add name br0 type bridge forward_delay 0");
+        lab.on("switch", "ip link set br0 up");
+        lab.plug("node", "eth0");
+        lab.plug("node", "wlan0");
+        lab.plug("peer", "eth0");
+        lab.on("peer", "ip addr add 192.168.1.100/24 dev eth0");
+        lab.on("peer", "ip addr add 192.168.1.1/24 dev eth0");
+        lab.on("peer", "ip link set eth0 up");
+        lab.on("peer", "ip link set lo up");
+        lab.on("peer", "ip addr add 10.9.9.9/32 dev lo");
+        lab
+    }
+
+    fn namespace(&self, part: &str) -> String {
+        format!("{}-{part}", self.name)
+    }
+
+    fn on(&self, part: &str, command: &str) -> String {
+        run(&format!("ip netns exec {} {command}", self.namespace(part)))
+    }
+
+    fn plug(&self, part: &str, interface: &str) {
+        let port = format!("{part}-{interface}");
+        let namespace = self.namespace(part);
+        let pair = "type veth peer name";
+        self.on("switch", &format!("ip link add name {port} {pair} {interface} netns {namespace}"));
+        self.on("switch", &format!("ip link set {port} master br0 up"));
+    }
+
+    fn mac(&self, part: &str, interface: &str) -> String {
+        let path = format!("cat /sys/class/net/{interface}/address");
+        self.on(part, &path).trim().to_owned()
+    }
+
+    fn addresses(&self, interface: &str) -> BTreeSet<String> {
+        let lines = self.on("node", &format!("ip -4 -o addr show dev {interface}"));
+        lines.lines().map(|l| l.split_whitespace().nth(3).unwrap().to_owned()).collect()
+    }
+
+    fn ping(&self, part: &str, arguments: &str) -> bool {
+        let namespace = self.namespace(part);
+        let command = format!("netns exec {namespace} ping -n -c 1 -W 1 {arguments}");
+        let status =
+            Command::new("ip").args(command.split_whitespace()).stdout(Stdio::null()).status();
+        status.unwrap().success()
+    }
+
+    /// Pings without a pause until stopped.
+    fn pinging(&self, part: &str, arguments: &str) -> Pinging {
+        let namespace = self.namespace(part);
+        let command = format!("netns exec {namespace} ping -n -i 0.02 {arguments}");
+        let mut ip = Command::new("ip");
+        Pinging(ip.args(command.split_whitespace()).stdout(Stdio::piped()).spawn().unwrap())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for part in ["node", "peer", "switch"] {
+            let _ = Command::new("ip").args(["netns", "del", &self.namespace(part)]).status();
+        }
+    }
+}
+
+struct Pinging(Child);
+
+impl Pinging {
+    /// Sent and received.
+    fn stop(self) -> (u32, u32) {
+        let id = nix::unistd::Pid::from_raw(self.0.id().try_into().unwrap());
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).unwrap();
+        let output = self.0.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find(|l| l.contains(" packets transmitted")).unwrap();
+        let numbers: Vec<u32> =
+            line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        (numbers[0], numbers[1])
+    }
+}
+
+/// The crate at work in the node's namespace.
+struct Running {
+    settings: Settings,
+    revision: u64,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    board: StatusBoard,
+    stop: Option<ShutdownTrigger>,
+    thread: Option<JoinHandle<String>>,
+}
+
+fn cidr(text: &str) -> Cidr {
+    text.parse().unwrap()
+}
+
+fn settings() -> Settings {
+    let link = |text| Link { address: Some(cidr(text)), gateway: None };
+    let mut settings = Settings::default();
+    settings.cluster.gateway = Some(Ipv4Addr::new(192, 168, 1, 1));
+    settings.cluster.dns = vec![Ipv4Addr::new(192, 168, 1, 1), Ipv4Addr::new(9, 9, 9, 9)];
+    settings.nodes = vec![Node {
+        id: "web01".parse().unwrap(),
+        name: "Web01".parse().unwrap(),
+        eth0: link("192.168.1.10/24"),
+        wlan0: link("192.168.1.20/24"),
+        ..Node::default()
+    }];
+    settings
+}
+
+impl Running {
+    fn start(lab: &Lab, options: Options) -> Self {
+        let id = "web01".parse().unwrap();
+        let settings = settings();
+        let (snapshots, receiver) = Snapshot::new(Revision(1), settings.clone(), &id).channel();
+        let board = StatusBoard::new(id, "test");
+        let (stop, shutdown) = Shutdown::new();
+        let (ready, wait) = mpsc::channel();
+        let held = board.clone();
+        let thread = inside(&lab.namespace("node"), move || {
+            unshare(CloneFlags::CLONE_NEWUTS).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async move {
+                let reporter = held.reporter(Subsystem::Network);
+                let handle = network::start(receiver, reporter, shutdown.clone(), options);
+                held.provide(move |status| status.links = handle.links());
+                ready.send(()).unwrap();
+                shutdown.requested().await;
+                nix::unistd::gethostname().unwrap().into_string().unwrap()
+            })
+        });
+        wait.recv().unwrap();
+        let stop = Some(stop);
+        Self { settings, revision: 1, snapshots, board, stop, thread: Some(thread) }
+    }
+
+    fn change(&mut self, edit: impl FnOnce(&mut Settings)) {
+        edit(&mut self.settings);
+        self.revision += 1;
+        let revision = Revision(self.revision);
+        let id = "web01".parse().unwrap();
+        let snapshot = Snapshot::new(revision, self.settings.clone(), &id);
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    fn state(&self) -> Option<SubsystemState> {
+        let all = self.board.own().subsystems;
+        let own = all.get(&Subsystem::Network)?;
+        (own.revision == Revision(self.revision)).then(|| own.state.clone())
+    }
+
+    fn applied(&self) {
+        eventually("applied", || self.state() == Some(SubsystemState::Applied));
+    }
+
+    fn degraded(&self, part: &str) {
+        eventually(
+            part,
+            || matches!(self.state(), Some(SubsystemState::Degraded { reason }) if reason.contains(part)),
+        );
+    }
+
+    /// Ends it as a kill would: nothing is cleaned up. Returns the host name it had set.
+    fn stop(mut self) -> String {
+        self.stop.take().unwrap().trigger();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn options() -> (tempfile::TempDir, Options) {
+    let folder = tempfile::tempdir().unwrap();
+    let resolv_conf: PathBuf = folder.path().join("resolv.conf");
+    (folder, Options { resolv_conf, ..Options::default() })
+}
+
+#[test]
+fn two_interfaces_in_one_subnet_keep_apart() {
+    let lab = Lab::new();
+    let (folder, options) = options();
+    let node = Running::start(&lab, options);
+    node.applied();
+    assert_eq!(lab.addresses("eth0"), BTreeSet::from(["192.168.1.10/24".to_owned()]));
+    assert_eq!(lab.addresses("wlan0"), BTreeSet::from(["192.168.1.20/24".to_owned()]));
+    assert!(lab.on("node", "ip rule").contains("from 192.168.1.20 lookup 184"));
+
+    let (wired, wireless) = (lab.mac("node", "eth0"), lab.mac("node", "wlan0"));
+    for (address, mac) in [("192.168.1.10", &wired), ("192.168.1.20", &wireless)] {
+        // ARP is answered by the interface that has the address, and by no other.
+        let target = address.parse().unwrap();
+        let who = inside(&lab.namespace("peer"), move || {
+            sniff::arp("eth0", Ipv4Addr::new(192, 168, 1, 100), target)
+        });
+        assert_eq!(who.join().unwrap(), BTreeSet::from([mac.clone()]), "ARP for {address}");
+
+        // And what answers from it leaves through it, on the subnet and beyond the router.
+        for source in ["192.168.1.100", "10.9.9.9"] {
+            let (ready, listening) = mpsc::channel();
+            let from = inside(&lab.namespace("peer"), move || {
+                sniff::source_of_packets("eth0", target, &ready)
+            });
+            listening.recv().unwrap();
+            assert!(lab.ping("peer", &format!("-I {source} {address}")), "{source} to {address}");
+            assert_eq!(from.join().unwrap(), *mac, "{address} to {source}");
+        }
+    }
+    // Nothing asked for: the wire is preferred.
+    assert!(lab.on("node", "ip route get 10.9.9.9").contains("dev eth0 src 192.168.1.10"));
+
+    let links = node.board.own().links;
+    assert_eq!(links.len(), 2);
+    assert_eq!((links[0].name.as_str(), links[0].running), ("eth0", true));
+    assert_eq!((&links[0].mac, &links[0].addresses), (&wired, &vec![cidr("192.168.1.10/24")]));
+
+    let names = std::fs::read_to_string(folder.path().join("resolv.conf")).unwrap();
+    assert!(names.contains("nameserver 192.168.1.1\nnameserver 9.9.9.9\n"));
+    let own = nix::unistd::gethostname().unwrap();
+    assert_eq!(node.stop(), "Web01");
+    assert_eq!(nix::unistd::gethostname().unwrap(), own, "only the namespace was renamed");
+}
+
+#[test]
+fn traffic_moves_to_wlan0_when_the_cable_is_pulled_and_back() {
+    let lab = Lab::new();
+    let (_folder, options) = options();
+    let node = Running::start(&lab, options);
+    node.applied();
+    let through = |interface: &str| {
+        lab.on("node", "ip route get 10.9.9.9").contains(&format!("dev {interface}"))
+    };
+    assert!(through("eth0") && lab.ping("node", "10.9.9.9"));
+
+    lab.on("switch", "ip link set node-eth0 down"); // the carrier goes, the interface stays on
+    node.degraded("wlan0 works; eth0 has no link");
+    assert!(through("wlan0") && lab.ping("node", "10.9.9.9") && lab.ping("node", "192.168.1.100"));
+    lab.on("switch", "ip link set node-eth0 up");
+    node.applied();
+    eventually("back on the wire", || through("eth0"));
+
+    lab.on("node", "ip link set eth0 down"); // switched off by hand: stays off
+    node.degraded("wlan0 works; eth0 is switched off");
+    assert!(through("wlan0") && lab.ping("node", "10.9.9.9"));
+    lab.on("node", "ip link set eth0 up");
+    node.applied();
+    eventually("back on the wire", || through("eth0") && lab.ping("node", "-I eth0 10.9.9.9"));
+    assert!(lab.on("node", "ip route show table 183").contains("default via 192.168.1.1"));
+}
+
+#[test]
+fn an_address_changes_under_running_pings() {
+    let lab = Lab::new();
+    let (_folder, options) = options();
+    let mut node = Running::start(&lab, options);
+    node.applied();
+    // From the outside to the address that stays, and from the node without a source.
+    let pings = [lab.pinging("peer", "192.168.1.20"), lab.pinging("node", "10.9.9.9")];
+    for last in [11, 12, 13, 10] {
+        node.change(|s| s.nodes[0].eth0.address = Some(cidr(&format!("192.168.1.{last}/24"))));
+        node.applied();
+        assert_eq!(lab.addresses("eth0"), BTreeSet::from([format!("192.168.1.{last}/24")]));
+        let route = lab.on("node", "ip route get 10.9.9.9");
+        assert!(route.contains(&format!("dev eth0 src 192.168.1.{last}")), "{route}");
+        assert!(lab.ping("peer", &format!("192.168.1.{last}")));
+    }
+    let rules = lab.on("node", "ip rule");
+    assert_eq!(rules.matches("lookup 183").count(), 1, "{rules}");
+    let routes = lab.on("node", "ip route show table all");
+    assert!(!routes.contains("192.168.1.13"), "{routes}");
+    for ping in pings {
+        let (sent, received) = ping.stop();
+        assert!(sent >= 5 && received + 1 >= sent, "{received} of {sent}");
+    }
+}
+
+#[test]
+fn what_is_deleted_comes_back_and_what_is_foreign_stays() {
+    let lab = Lab::new();
+    let (_folder, options) = options();
+    lab.on("node", "ip addr add 10.1.1.1/24 dev eth0");
+    lab.on("node", "ip addr add 192.168.1.20/24 dev wlan0"); // ours, set by somebody else
+    lab.on("node", "ip rule add from 10.1.1.1 lookup 77 prio 500");
+    let node = Running::start(&lab, options);
+    node.applied();
+    let routes = lab.on("node", "ip route show 192.168.1.0/24 dev wlan0");
+    assert!(routes.lines().count() == 1 && routes.contains("metric 60"), "{routes}");
+    assert!(lab.on("node", "ip route get 192.168.1.100").contains("dev eth0"), "taken over");
+
+    let begun = Instant::now();
+    lab.on("node", "ip addr del 192.168.1.10/24 dev eth0");
+    let present = || lab.addresses("eth0").contains("192.168.1.10/24");
+    eventually("the address is back", present);
+    println!("an address deleted by hand was back after {:?} at most", begun.elapsed());
+    for (gone, back) in [
+        ("ip route del default metric 50", "ip route show default metric 50"),
+        ("ip route del 192.168.1.0/24 metric 60", "ip route show 192.168.1.0/24 metric 60"),
+        ("ip route flush table 184", "ip route show table 184"),
+        ("ip rule del from 192.168.1.20", "ip rule show from 192.168.1.20"),
+    ] {
+        lab.on("node", gone);
+        eventually(gone, || !lab.on("node", back).trim().is_empty());
+    }
+    assert!(lab.addresses("eth0").contains("10.1.1.1/24"));
+    assert!(lab.on("node", "ip rule").contains("from 10.1.1.1 lookup 77"));
+    node.applied();
+    let rules = lab.on("node", "ip rule");
+    assert_eq!(rules.matches("lookup 184").count(), 1, "{rules}");
+}
+
+#[test]
+fn what_a_killed_process_left_is_recognised() {
+    let lab = Lab::new();
+    let (_folder, options) = options();
+    let node = Running::start(&lab, options.clone());
+    node.applied();
+    lab.on("node", "ip addr add 10.1.1.1/24 dev wlan0");
+    node.stop();
+    assert!(lab.addresses("eth0").contains("192.168.1.10/24"), "a restart cuts nobody off");
+    let routes = lab.on("node", "ip route show table all");
+    let mut node = Running::start(&lab, options);
+    node.applied();
+    assert_eq!(lab.on("node", "ip route show table all"), routes, "nothing was touched");
+    node.change(|s| {
+        s.nodes[0].eth0.address = Some(cidr("192.168.1.33/24"));
+        s.nodes[0].wlan0.address = None;
+    });
+    node.applied();
+    assert_eq!(lab.addresses("eth0"), BTreeSet::from(["192.168.1.33/24".to_owned()]));
+    assert_eq!(lab.addresses("wlan0"), BTreeSet::from(["10.1.1.1/24".to_owned()]));
+    assert!(!lab.on("node", "ip rule").contains("lookup 184"));
+    assert!(lab.on("node", "ip route show table all").contains("10.1.1.0/24 dev wlan0"));
+    node.change(|s| s.nodes.clear());
+    eventually("idle", || node.state() == Some(SubsystemState::Idle));
+    assert_eq!(lab.addresses("eth0"), BTreeSet::new());
+}
+
+#[test]
+fn an_interface_that_appears_later_is_set_up() {
+    let lab = Lab::new();
+    lab.on("node", "ip link del wlan0");
+    let (_folder, options) = options();
+    let node = Running::start(&lab, options);
+    node.degraded("eth0 works; this board has no wlan0");
+    assert!(lab.ping("peer", "192.168.1.10"));
+    assert!(!node.board.own().links[1].running);
+    lab.plug("node", "wlan0");
+    node.applied();
+    eventually("wlan0 answers", || lab.ping("peer", "192.168.1.20"));
+}
+
+#[test]
+fn a_system_that_refuses_is_said() {
+    let lab = Lab::new();
+    let (folder, mut options) = options();
+    // A read-only /proc/sys, and a resolv.conf that cannot be written.
+    let fake = folder.path().join("net/ipv4/conf/eth0");
+    std::fs::create_dir_all(fake.join("arp_ignore")).unwrap();
+    options.proc_sys = folder.path().to_owned();
+    options.resolv_conf = "/proc/version".into();
+    let node = Running::start(&lab, options);
+    node.degraded("ARP and routing rules of eth0 could not be set");
+    node.degraded("the name servers could not be set: /proc/version");
+    assert!(lab.addresses("eth0").contains("192.168.1.10/24"), "all the same");
+}
+
+#[test]
+fn the_kernel_as_the_virtual_router_uses_it() {
+    let lab = Lab::new();
+    let (_folder, options) = options();
+    let mut node = Running::start(&lab, options);
+    node.applied();
+    let mac = lab.mac("node", "eth0");
+    inside(&lab.namespace("node"), move || {
+        let kernel = Kernel::open().unwrap();
+        assert!(kernel.interface("eth7").unwrap().is_none());
+        assert!(kernel.add("eth7", cidr("192.168.1.15/32")).is_err());
+        let before = kernel.interface("eth0").unwrap().unwrap();
+        assert!(before.running);
+        let octets: Vec<String> = before.mac.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(octets.join(":"), mac);
+        kernel.drain_events().unwrap();
+        let floating = cidr("192.168.1.15/32");
+        let begun = Instant::now();
+        const TIMES: u32 = 200;
+        for _ in 0..TIMES {
+            kernel.add("eth0", floating).unwrap();
+            kernel.add("eth0", floating).unwrap();
+            assert!(kernel.interface("eth0").unwrap().unwrap().addresses.contains(&floating));
+            kernel.remove("eth0", floating).unwrap();
+            kernel.remove("eth0", floating).unwrap();
+        }
+        let each = begun.elapsed() / (TIMES * 5);
+        println!("a request to the kernel takes {each:?} on average");
+        assert!(each < Duration::from_millis(1), "{each:?}");
+        assert!(kernel.drain_events().unwrap(), "there were events");
+        assert!(!kernel.drain_events().unwrap(), "and no more of them");
+        assert_eq!(kernel.interface("eth0").unwrap().unwrap(), before);
+        kernel.add("eth0", floating).unwrap();
+        assert_eq!(kernel.garbage(), 0);
+    })
+    .join()
+    .unwrap();
+    // The floating address is none of the crate's business, whatever the settings say.
+    assert!(lab.ping("peer", "192.168.1.15"));
+    node.change(|s| s.nodes[0].eth0.address = Some(cidr("192.168.1.16/24")));
+    node.applied();
+    let expected = ["192.168.1.15/32", "192.168.1.16/24"].map(str::to_owned);
+    assert_eq!(lab.addresses("eth0"), BTreeSet::from(expected));
+}
