@@ -1,5 +1,6 @@
 //! The real kernel: a node with eth0 and wlan0 in one subnet, and a peer that is also the
 //! router, on a bridge, each in a network namespace of its own. Needs root.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests")]
 
 use control::{Shutdown, ShutdownTrigger, Snapshot, StatusBoard};
 use model::status::{Subsystem, SubsystemState};
@@ -8,6 +9,7 @@ use network::{Kernel, Options};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Read;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -115,7 +117,13 @@ impl Lab {
         let namespace = self.namespace(part);
         let command = format!("netns exec {namespace} ping -n -i 0.02 {arguments}");
         let mut ip = Command::new("ip");
-        Pinging(ip.args(command.split_whitespace()).stdout(Stdio::piped()).spawn().unwrap())
+        Pinging(
+            ip.args(command.split_whitespace())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     }
 }
 
@@ -131,15 +139,22 @@ struct Pinging(Child);
 
 impl Pinging {
     /// Sent and received.
-    fn stop(self) -> (u32, u32) {
+    fn stop(mut self) -> (u32, u32) {
         let id = nix::unistd::Pid::from_raw(self.0.id().try_into().unwrap());
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).unwrap();
-        let output = self.0.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         let line = text.lines().find(|l| l.contains(" packets transmitted")).unwrap();
         let numbers: Vec<u32> =
             line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         (numbers[0], numbers[1])
+    }
+}
+
+impl Drop for Pinging {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
