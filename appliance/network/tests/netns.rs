@@ -341,7 +341,7 @@ fn an_address_changes_under_running_pings() {
     node.applied();
     // From the outside to the address that stays, and from the node without a source.
     let pings = [lab.pinging("peer", "192.168.1.20"), lab.pinging("node", "10.9.9.9")];
-    for last in [11, 12, 13, 10] {
+    for last in (11..=30).chain([10]) {
         node.change(|s| s.nodes[0].eth0.address = Some(cidr(&format!("192.168.1.{last}/24"))));
         node.applied();
         assert_eq!(lab.addresses("eth0"), BTreeSet::from([format!("192.168.1.{last}/24")]));
@@ -352,10 +352,12 @@ fn an_address_changes_under_running_pings() {
     let rules = lab.on("node", "ip rule");
     assert_eq!(rules.matches("lookup 183").count(), 1, "{rules}");
     let routes = lab.on("node", "ip route show table all");
-    assert!(!routes.contains("192.168.1.13"), "{routes}");
+    assert!(!routes.contains("192.168.1.30"), "{routes}");
     for ping in pings {
         let (sent, received) = ping.stop();
-        assert!(sent >= 5 && received + 1 >= sent, "{received} of {sent}");
+        // An answer on its way to an address that has just gone is lost; there is no route and no
+        // moment in which more than that is.
+        assert!(sent >= 10 && received + 2 >= sent, "{received} of {sent}");
     }
 }
 
