@@ -24,6 +24,7 @@ struct Inner {
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     providers: Mutex<Vec<Provider>>,
     version: watch::Sender<u64>,
+    own_version: watch::Sender<u64>,
 }
 
 /// Live status of this node and of the others. Cheap to clone.
@@ -54,6 +55,7 @@ impl StatusBoard {
             peers: Mutex::default(),
             providers: Mutex::default(),
             version: watch::channel(0).0,
+            own_version: watch::channel(0).0,
         }))
     }
 
@@ -69,12 +71,19 @@ impl StatusBoard {
 
     /// Says that something worth showing has happened.
     pub fn touch(&self) {
-        self.0.version.send_modify(|v| *v = v.wrapping_add(1));
+        bump(&self.0.own_version);
+        bump(&self.0.version);
     }
 
     /// Wakes up when something worth showing has happened.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.version.subscribe()
+    }
+
+    /// Like [`Self::changes`], for this node alone: hearing from another node is none. What is
+    /// sent to the others follows this one, or two nodes would keep each other awake.
+    pub fn own_changes(&self) -> watch::Receiver<u64> {
+        self.0.own_version.subscribe()
     }
 
     /// Notes which settings run now.
@@ -124,7 +133,25 @@ impl StatusBoard {
         let id = status.id.clone();
         let peer = Peer { arrived: Instant::now(), status };
         lock(&self.0.peers).insert(id, peer);
-        self.touch();
+        bump(&self.0.version);
+    }
+
+    /// Another node is alive and its last report still holds, but for the time it has been up.
+    /// False if there is no report of it; the page is not woken.
+    pub fn still_there(&self, id: &NodeId, uptime_ms: u64) -> bool {
+        let mut peers = lock(&self.0.peers);
+        let Some(peer) = peers.get_mut(id) else {
+            return false;
+        };
+        peer.arrived = Instant::now();
+        peer.status.uptime_ms = uptime_ms;
+        true
+    }
+
+    /// Wakes the page without anything of this node having changed, for example because another
+    /// node has been silent for too long.
+    pub fn look_again(&self) {
+        bump(&self.0.version);
     }
 
     /// Forgets nodes the settings no longer have.
@@ -155,6 +182,10 @@ impl StatusBoard {
             self.touch();
         }
     }
+}
+
+fn bump(version: &watch::Sender<u64>) {
+    version.send_modify(|v| *v = v.wrapping_add(1));
 }
 
 fn millis(span: Duration) -> u64 {
