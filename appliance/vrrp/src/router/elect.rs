@@ -1,6 +1,6 @@
 //! Adverts of others: who is master (RFC 9568 6.4.2, 6.4.3, 7.1).
 
-use super::{CALM, Heard, LINGER, Note, Output, Phase, Router};
+use super::{CALM, Heard, LINGER, Note, Output, Phase, REPEATS, Router};
 use crate::packet::{Advert, Datagram, FAREWELL, GROUP, Reject};
 use crate::time::{Moment, skew};
 use model::VrrpVersion;
@@ -135,7 +135,14 @@ impl Router {
         // After a stall the other one is the master, and one that may not preempt must not.
         let may_preempt =
             self.config.preempt && self.config.preempt_delay.is_zero() && !self.held_back;
-        if wins || (self.is_stalled(now) && !may_preempt) {
+        if wins {
+            // keepalived `higher_prio_send_advert`: one last advert. When a parted network is
+            // whole again the winner may not have heard that there was a rival, whose
+            // announcement is younger than its own; hearing of it, it announces itself again.
+            out.push(Output::Advert { priority: own });
+            return self.follow(advert, from, now, out);
+        }
+        if self.is_stalled(now) && !may_preempt {
             return self.follow(advert, from, now, out);
         }
         // RFC 9568 6.4.3 (750): the other one learns who is master, and so does the network.
@@ -174,7 +181,9 @@ impl Router {
                 *advert_at = calm.min(*advert_at);
             }
             // The repeats go on; restarting them with every packet would mean none ever comes.
-            self.announcing.get_or_insert((now, 0));
+            if self.announcing.is_none_or(|(_, next)| next >= REPEATS.len()) {
+                self.announcing = Some((now, 0));
+            }
             return;
         }
         self.reasserted = Some(now);

@@ -127,7 +127,8 @@ impl Router {
         let mut gap = Duration::ZERO;
         self.raised = None;
         if let Some(heard) = self.heard {
-            if heard.priority == u8::MAX && (own < u8::MAX || heard.address > holder) {
+            // At equal priority the higher address wins.
+            if heard.priority == u8::MAX && heard.address > holder {
                 return Err(FailoverError::Owner);
             }
             if heard.priority >= own {

@@ -35,6 +35,9 @@ const REPEATS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
 ];
+/// After those, this often: a machine that missed them all (Wi-Fi loses broadcasts) finds the
+/// floating IP again. keepalived calls it `garp_master_refresh`.
+const REFRESH: Duration = Duration::from_secs(30);
 /// A flood of adverts is answered no more often than this, and an address that keeps being
 /// taken away is set again no more often than this.
 const CALM: Duration = Duration::from_millis(10);
@@ -203,7 +206,7 @@ impl Router {
             Phase::Master { advert_at } => Some(advert_at),
             Phase::Yielding { until, .. } => Some(until),
         };
-        let repeat = self.announcing.and_then(|(first, n)| Some(first + *REPEATS.get(n)?));
+        let repeat = self.announcing.map(|(first, n)| first + repeat_after(n));
         [phase, self.release_at, self.restore_at, repeat].into_iter().flatten().min()
     }
 
@@ -355,7 +358,7 @@ impl Router {
         }
     }
 
-    /// Announces all floating IPs now and again at the [`REPEATS`].
+    /// Announces all floating IPs now, again at the [`REPEATS`], and then every [`REFRESH`].
     fn announce(&mut self, now: Moment, out: &mut Vec<Output>) {
         out.extend(self.installed.iter().copied().map(Output::Announce));
         self.announcing = Some((now, 0));
@@ -419,18 +422,19 @@ impl Router {
     fn repeat_announcements(&mut self, now: Moment, out: &mut Vec<Output>) {
         let Some((first, mut next)) = self.announcing else { return };
         let mut due = false;
-        while REPEATS.get(next).is_some_and(|&after| first + after <= now) {
+        while first + repeat_after(next) <= now {
             next += 1;
             due = true;
         }
         if due {
             out.extend(self.installed.iter().copied().map(Output::Announce));
-            self.announcing = (next < REPEATS.len()).then_some((first, next));
+            self.announcing = Some((first, next));
         }
     }
 
     fn interface(&mut self, link: Link, present: &[Cidr], now: Moment, out: &mut Vec<Output>) {
         self.link_known = true;
+        let held = matches!(self.phase, Phase::Master { .. } | Phase::Yielding { .. });
         self.present.clear();
         self.present.extend_from_slice(present);
         let before = self.source;
@@ -449,7 +453,8 @@ impl Router {
                 self.phase = Phase::Master { advert_at };
             }
         }
-        let holds = matches!(self.phase, Phase::Master { .. } | Phase::Yielding { .. });
+        // What is set just now cannot be in the list yet.
+        let holds = matches!(self.phase, Phase::Master { .. } | Phase::Yielding { .. }) && held;
         let missing = |vip: &Ipv4Addr| !self.present.iter().any(|p| p.addr() == *vip);
         if holds && self.installed.iter().any(missing) {
             let earliest = self.restored.map_or(now, |at| at + CALM);
@@ -580,6 +585,15 @@ impl Router {
         let announced_by_holders = self.announcing.is_none() || holds;
         (!holds || all) && raised_only_as_master && accounted && announced_by_holders
     }
+}
+
+/// The time from the first announcement to the repeat of this number.
+fn repeat_after(number: usize) -> Duration {
+    REPEATS.get(number).copied().unwrap_or_else(|| {
+        let last = REPEATS.last().copied().unwrap_or_default();
+        let more = u32::try_from(number + 1 - REPEATS.len()).unwrap_or(u32::MAX);
+        last.saturating_add(REFRESH.saturating_mul(more))
+    })
 }
 
 fn adverts(out: &[Output]) -> u64 {
