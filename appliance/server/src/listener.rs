@@ -8,7 +8,7 @@ use crate::hosts::HostTable;
 use crate::service;
 use crate::stream::{Activity, Limits, Stream};
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -28,7 +28,9 @@ const BACKLOG: i32 = 1024;
 /// A listener that is taken away leaves its idle connections open so long: a visitor or a
 /// balancer may be sending on one of them at this very moment.
 const GRACE: Duration = Duration::from_secs(1);
-/// The largest request head, and the most that is buffered of a response.
+/// The largest request head; the balancer's is half of it.
+const HEAD: usize = 32 * 1024;
+/// The most that is buffered of a response before it waits for the visitor.
 const BUFFER: usize = 64 * 1024;
 
 /// What all listeners share.
@@ -195,11 +197,13 @@ impl Listener {
         let service = service_fn(|request: Request<Incoming>| self.respond(request, &activity));
         let mut conversation = pin!(
             http1::Builder::new()
-                // Patience is the stream's; a visitor may close its half after asking.
+                // Patience is the stream's; a visitor may close its half after asking. No
+                // pipeline_flush: it forgets the last response of a connection that closes
+                // while more requests wait.
                 .header_read_timeout(None)
                 .half_close(true)
-                .pipeline_flush(true)
                 .max_buf_size(BUFFER)
+                .max_header_size(HEAD)
                 .serve_connection(TokioIo::new(stream), service)
         );
         let mut look = common.look.subscribe();
@@ -234,6 +238,9 @@ impl Listener {
         activity: &Arc<Activity>,
     ) -> Result<Response<Body>, Infallible> {
         let busy = activity.begin();
+        if !request.body().is_end_stream() {
+            activity.leave_body();
+        }
         let (parts, _body) = request.into_parts();
         let table = self.table();
         let (mut response, close) =

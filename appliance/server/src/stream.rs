@@ -12,7 +12,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -27,6 +27,8 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
     /// Without taking a single byte of a response.
     pub(crate) stall: Duration,
+    /// For hearing the end of what a visitor was still sending when the connection was closed.
+    pub(crate) linger: Duration,
 }
 
 impl Default for Limits {
@@ -35,6 +37,7 @@ impl Default for Limits {
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             stall: Duration::from_secs(60),
+            linger: Duration::from_secs(2),
         }
     }
 }
@@ -54,11 +57,17 @@ pub(crate) struct Activity {
     /// A `Content-Length` came in. hyper drops it when there is a `Transfer-Encoding` too, and
     /// RFC 9112 6.1 wants such a request noticed.
     length_seen: AtomicBool,
+    /// A request's body was left unread.
+    unread: AtomicBool,
 }
 
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: AtomicU32::new(HEAD), length_seen: AtomicBool::new(false) })
+        Arc::new(Self {
+            state: AtomicU32::new(HEAD),
+            length_seen: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+        })
     }
 
     fn enter(&self, kind: u32) {
@@ -74,6 +83,17 @@ impl Activity {
     /// Has a `Content-Length` come in on this connection?
     pub(crate) fn length_seen(&self) -> bool {
         self.length_seen.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request's body is left where it is.
+    pub(crate) fn leave_body(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Is the visitor perhaps still sending, although nobody will read it? So after a head that
+    /// was refused, and after a request whose body nobody wanted.
+    fn is_interrupted(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) || self.state.load(Ordering::Relaxed) & KIND == HEAD
     }
 
     /// Marks the connection as busy until the result is dropped.
@@ -107,6 +127,8 @@ pub(crate) struct Stream {
     timer: Option<Pin<Box<Sleep>>>,
     /// The end of what was read last, for a field name that comes in two pieces.
     tail: Vec<u8>,
+    /// Our half is closed, and until when the visitor's is listened to.
+    closing: Option<Instant>,
 }
 
 impl Stream {
@@ -117,8 +139,8 @@ impl Stream {
         limits: Limits,
     ) -> Self {
         let seen = activity.state.load(Ordering::Relaxed);
-        let (since, timer, tail) = (Instant::now(), None, Vec::new());
-        Self { tcp, activity, tally, limits, seen, since, moved: false, timer, tail }
+        let (since, timer, tail, closing) = (Instant::now(), None, Vec::new(), None);
+        Self { tcp, activity, tally, limits, seen, since, moved: false, timer, tail, closing }
     }
 
     /// Ready once the wait that goes on has lasted too long.
@@ -135,6 +157,10 @@ impl Stream {
             _ => return Poll::Pending,
         };
         let deadline = self.since + limit;
+        self.poll_until(cx, deadline)
+    }
+
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
@@ -264,7 +290,28 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        let this = &mut *self;
+        let until = match this.closing {
+            Some(until) => until,
+            None => {
+                ready!(Pin::new(&mut this.tcp).poll_shutdown(cx))?;
+                *this.closing.insert(Instant::now() + this.limits.linger)
+            }
+        };
+        if !this.activity.is_interrupted() {
+            return Poll::Ready(Ok(()));
+        }
+        // RFC 9112 9.6: closing while bytes come in would reset the connection, and the reset
+        // may overtake the response that explains it.
+        let mut waste = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut waste);
+            match Pin::new(&mut this.tcp).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && Instant::now() < until => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return this.poll_until(cx, until).map(Ok),
+            }
+        }
     }
 }
 
