@@ -1,0 +1,330 @@
+//! The edge: listens, lets in, calls the others, follows the settings.
+
+use crate::channel::{Channel, Handler, SecureStream, Service};
+use crate::counters::{Counters, one_more};
+use crate::error::HandshakeError;
+use crate::members::Members;
+use crate::status::{self, Post, Refusals};
+use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver, StatusBoard, supervise};
+use model::{NODE_PORT, NodeId, Revision};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Incoming connections at once, all in all.
+const MOST: usize = 64;
+/// Of these, those from unknown addresses whose handshake is not over.
+const MOST_STRANGERS: usize = 8;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 64;
+/// Pause before the port, or a connection when descriptors ran out, is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Where to listen; different in tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The address.
+    pub listen: SocketAddrV4,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, NODE_PORT) }
+    }
+}
+
+/// The channel as the rest of the appliance uses it. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    channel: Arc<Channel>,
+}
+
+impl Handle {
+    /// Opens a stream to a node.
+    ///
+    /// # Errors
+    /// `NotFound` for a node without an address, `NotConnected` without a cluster key,
+    /// `PermissionDenied` when the node refused, otherwise what the network said.
+    pub async fn open(&self, node: &NodeId, service: Service) -> io::Result<SecureStream> {
+        self.channel.open(node, service).await.map_err(io::Error::from)
+    }
+
+    /// Has incoming streams of this service handled, in place of what handled them before. The
+    /// future owns the stream and ends when it likes; it counts as a connection until then.
+    pub fn on(&self, service: Service, handler: Handler) {
+        self.channel.on(service, handler);
+    }
+
+    /// What happened since the start.
+    pub fn counters(&self) -> Counters {
+        self.channel.counting.read()
+    }
+}
+
+/// Starts following the settings; needs a tokio runtime.
+pub fn start(
+    snapshots: SnapshotReceiver,
+    reporter: Reporter,
+    shutdown: Shutdown,
+    board: StatusBoard,
+    options: Options,
+) -> Handle {
+    let channel = Arc::<Channel>::default();
+    // Streams can be opened from now on, not only once the task has begun.
+    if let Ok(members) = Members::of(&snapshots.borrow()) {
+        channel.membership.set(members);
+    }
+    let handle = Handle { channel: channel.clone() };
+    tokio::spawn(supervise(reporter.clone(), shutdown.clone(), move || {
+        let runner = Runner::new(channel.clone(), reporter.clone(), board.clone(), options);
+        runner.run(snapshots.clone(), shutdown.clone())
+    }));
+    handle
+}
+
+type Doorbells = Arc<Mutex<BTreeMap<NodeId, Arc<Notify>>>>;
+
+struct Runner {
+    channel: Arc<Channel>,
+    reporter: Reporter,
+    board: StatusBoard,
+    options: Options,
+    revision: Revision,
+    /// What is wrong with the settings.
+    complaint: Option<String>,
+    /// What is wrong with the port.
+    deaf: Option<String>,
+    idle: bool,
+    listener: Option<TcpListener>,
+    refusals: Arc<Refusals>,
+    places: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    doorbells: Doorbells,
+    post: watch::Sender<Post>,
+    /// One sender for each node, ended when dropped.
+    senders: BTreeMap<NodeId, JoinSet<()>>,
+    /// Everything else, ended when dropped.
+    tasks: JoinSet<()>,
+}
+
+impl Runner {
+    fn new(
+        channel: Arc<Channel>,
+        reporter: Reporter,
+        board: StatusBoard,
+        options: Options,
+    ) -> Self {
+        let doorbells = Doorbells::default();
+        let bells = doorbells.clone();
+        // A node that calls can be called: no need to wait for the next attempt.
+        let called = move |node: &NodeId| {
+            let bells = bells.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(bell) = bells.get(node) {
+                bell.notify_one();
+            }
+        };
+        channel.on(Service::Status, status::hear(&channel, &board, called));
+        Self {
+            channel,
+            reporter,
+            board,
+            options,
+            revision: Revision::default(),
+            complaint: None,
+            deaf: None,
+            idle: true,
+            listener: None,
+            refusals: Arc::default(),
+            places: Arc::new(Semaphore::new(MOST)),
+            strangers: Arc::new(Semaphore::new(MOST_STRANGERS)),
+            doorbells,
+            post: watch::channel(Post::default()).0,
+            senders: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    async fn run(mut self, mut snapshots: SnapshotReceiver, shutdown: Shutdown) {
+        let mut publisher = JoinSet::new();
+        publisher.spawn(status::publish(self.board.clone(), self.post.clone()));
+        let first = snapshots.borrow_and_update().clone();
+        self.follow(&first);
+        let refusals = self.refusals.clone();
+        loop {
+            tokio::select! {
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        return shutdown.requested().await;
+                    }
+                    let snapshot = snapshots.borrow_and_update().clone();
+                    self.follow(&snapshot);
+                }
+                accepted = accept(self.listener.as_ref()) => self.accepted(accepted),
+                () = refusals.news.notified() => self.report(),
+                () = tokio::time::sleep(RETRY), if self.deaf.is_some() => {
+                    self.listen();
+                    self.report();
+                }
+                Some(_) = self.tasks.join_next() => {}
+                // A fault in a provider of the board: everything is started again.
+                Some(_) = publisher.join_next() => return,
+                () = shutdown.requested() => return,
+            }
+        }
+    }
+
+    /// Compares the settings with what runs.
+    fn follow(&mut self, snapshot: &Snapshot) {
+        self.revision = snapshot.revision;
+        let members = match Members::of(snapshot) {
+            Ok(members) => {
+                self.complaint = None;
+                members
+            }
+            Err(complaint) => {
+                self.complaint = Some(complaint);
+                Members { own: snapshot.node().clone(), ..Members::default() }
+            }
+        };
+        self.board.retain(|id| members.peers.contains_key(id));
+        let before = self.channel.membership.now();
+        self.idle = members.key.is_none();
+        if *before != members {
+            self.channel.membership.set(members.clone());
+            self.refusals.retain(|id| before.key == members.key && members.peers.contains_key(id));
+            self.board.look_again();
+        }
+        let on = members.key.is_some();
+        self.senders.retain(|id, _| on && members.peers.contains_key(id));
+        let mut bells = self.doorbells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.retain(|id, _| on && members.peers.contains_key(id));
+        for id in members.peers.keys().filter(|_| on) {
+            let bell = bells.entry(id.clone()).or_default();
+            if *before != members {
+                bell.notify_one();
+            }
+            self.senders.entry(id.clone()).or_insert_with(|| {
+                let mut task = JoinSet::new();
+                task.spawn(status::tell(
+                    self.channel.clone(),
+                    id.clone(),
+                    self.post.subscribe(),
+                    self.refusals.clone(),
+                    bell.clone(),
+                ));
+                task
+            });
+        }
+        drop(bells);
+        if self.idle {
+            (self.listener, self.deaf) = (None, None);
+        } else if self.listener.is_none() {
+            self.listen();
+        }
+        self.report();
+    }
+
+    fn listen(&mut self) {
+        match listener(self.options.listen) {
+            Ok(listener) => (self.listener, self.deaf) = (Some(listener), None),
+            Err(error) => {
+                let at = self.options.listen;
+                let reason =
+                    format!("other nodes cannot call this one: {at} is not free ({error})");
+                if self.deaf.as_ref() != Some(&reason) {
+                    tracing::warn!("{reason}");
+                }
+                self.deaf = Some(reason);
+            }
+        }
+    }
+
+    fn report(&self) {
+        let reasons = [self.complaint.clone(), self.deaf.clone(), self.refusals.sentence()];
+        let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        if !reasons.is_empty() {
+            self.reporter.degraded(self.revision, reasons.join("; "));
+        } else if self.idle {
+            self.reporter.idle(self.revision);
+        } else {
+            self.reporter.applied(self.revision);
+        }
+    }
+
+    fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let counting = &self.channel.counting;
+        let (tcp, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: the listener is opened again after a pause.
+                self.listener = None;
+                self.deaf = Some(format!("connections of other nodes are not taken ({error})"));
+                return self.report();
+            }
+        };
+        one_more(&counting.incoming);
+        let member = self.channel.membership.now().has_address(from.ip());
+        let place = self.places.clone().try_acquire_owned();
+        let stranger = if member { None } else { Some(self.strangers.clone().try_acquire_owned()) };
+        match (place, stranger.transpose()) {
+            (Ok(place), Ok(stranger)) => {
+                self.tasks.spawn(serve(self.channel.clone(), tcp, from, place, stranger));
+            }
+            _ => one_more(&counting.busy),
+        }
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => pending().await,
+    }
+}
+
+/// One incoming connection, from the handshake to the end.
+async fn serve(
+    channel: Arc<Channel>,
+    tcp: TcpStream,
+    from: SocketAddr,
+    _place: OwnedSemaphorePermit,
+    stranger: Option<OwnedSemaphorePermit>,
+) {
+    let counting = &channel.counting;
+    match channel.admit(tcp).await {
+        Ok((handler, stream)) => {
+            one_more(&counting.admitted);
+            drop(stranger);
+            let peer = stream.peer().clone();
+            handler(peer, stream).await;
+        }
+        Err(error) => {
+            tracing::debug!("a connection from {from} was not let in: {error}");
+            one_more(match error {
+                HandshakeError::OtherKey => &counting.wrong_key,
+                HandshakeError::Refused(_) | HandshakeError::OtherNode(_) => &counting.refused,
+                HandshakeError::Io(_) | HandshakeError::TimedOut => &counting.unfinished,
+                HandshakeError::Garbage
+                | HandshakeError::OtherVersion
+                | HandshakeError::Cipher(_) => &counting.garbage,
+            });
+        }
+    }
+}
+
+fn listener(at: SocketAddrV4) -> io::Result<TcpListener> {
+    let socket =
+        Socket::new(Domain::IPV4, Type::STREAM.cloexec().nonblocking(), Some(Protocol::TCP))?;
+    // A restart must not wait for the last process's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::V4(at).into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}

@@ -1,0 +1,414 @@
+//! Whole nodes' channels against each other and against strangers, each on a loopback address of
+//! its own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests")]
+
+use cluster::{Handle, Options, Service};
+use control::{Shutdown, ShutdownTrigger, Snapshot, StatusBoard};
+use model::status::{NodeStatus, Subsystem, SubsystemState};
+use model::{Link, NODE_PORT, Node, NodeId, Revision, Secret, Settings};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn id(text: &str) -> NodeId {
+    text.parse().unwrap()
+}
+
+/// An address that no other test of this or another process uses.
+fn address() -> Ipv4Addr {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 1 + high % 250, low, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn node(name: &str, wired: Ipv4Addr) -> Node {
+    let link = Link { address: Some(format!("{wired}/8").parse().unwrap()), gateway: None };
+    Node { id: id(name), name: name.parse().unwrap(), eth0: link, ..Node::default() }
+}
+
+fn settings(nodes: &[Node]) -> Settings {
+    let mut settings = Settings::default();
+    settings.cluster.key = Secret::new("the key that all nodes of the test have");
+    settings.nodes = nodes.to_vec();
+    settings
+}
+
+/// One node.
+struct Fixture {
+    id: NodeId,
+    at: SocketAddrV4,
+    board: StatusBoard,
+    handle: Handle,
+    revision: u64,
+    settings: Settings,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    _stop: ShutdownTrigger,
+}
+
+impl Fixture {
+    fn start(name: &str, settings: &Settings) -> Self {
+        let id = id(name);
+        let (snapshots, receiver) = Snapshot::new(Revision(1), settings.clone(), &id).channel();
+        let board = StatusBoard::new(id.clone(), "test");
+        let (stop, shutdown) = Shutdown::new();
+        let address = settings.node(&id).unwrap().addresses().last().unwrap();
+        let at = SocketAddrV4::new(address, NODE_PORT);
+        let reporter = board.reporter(Subsystem::Cluster);
+        let options = Options { listen: at };
+        let handle = cluster::start(receiver, reporter, shutdown, board.clone(), options);
+        let settings = settings.clone();
+        Self { id, at, board, handle, revision: 1, settings, snapshots, _stop: stop }
+    }
+
+    fn change(&mut self, edit: impl FnOnce(&mut Settings)) {
+        edit(&mut self.settings);
+        self.revision += 1;
+        let snapshot = Snapshot::new(Revision(self.revision), self.settings.clone(), &self.id);
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    fn state(&self) -> Option<SubsystemState> {
+        let all = self.board.own().subsystems;
+        let own = all.get(&Subsystem::Cluster)?;
+        (own.revision == Revision(self.revision)).then(|| own.state.clone())
+    }
+
+    async fn degraded(&self, part: &str) {
+        eventually(part, || match self.state() {
+            Some(SubsystemState::Degraded { reason }) => reason.contains(part),
+            _ => false,
+        })
+        .await;
+    }
+
+    fn knows(&self, other: &Self) -> Option<NodeStatus> {
+        let all = self.board.nodes();
+        let found = all.into_iter().find(|n| n.status.id == other.id && n.reachable);
+        found.map(|n| n.status)
+    }
+
+    async fn meets(&self, other: &Self) {
+        eventually("both know each other", || {
+            self.knows(other).is_some() && other.knows(self).is_some()
+        })
+        .await;
+    }
+
+    fn serves_echo(&self) {
+        self.handle.on(
+            Service::Mirror,
+            Arc::new(|_, stream| {
+                Box::pin(async move {
+                    let (mut reader, mut writer) = tokio::io::split(stream);
+                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                    let _ = writer.shutdown().await;
+                })
+            }),
+        );
+    }
+}
+
+fn two() -> (Fixture, Fixture) {
+    let nodes = [node("web01", address()), node("web02", address())];
+    let settings = settings(&nodes);
+    (Fixture::start("web01", &settings), Fixture::start("web02", &settings))
+}
+
+#[tokio::test]
+async fn two_nodes_know_how_the_other_is() {
+    let (one, two) = two();
+    one.meets(&two).await;
+    assert_eq!(one.state(), Some(SubsystemState::Applied));
+    let begun = Instant::now();
+    one.board.notice("disk", "the card is full");
+    let told = || two.knows(&one).is_some_and(|s| s.notices.len() == 1);
+    eventually("the news arrives", told).await;
+    println!("news arrive after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(900), "sooner than the next heartbeat");
+
+    // Signs of life keep a report fresh without repeating it.
+    let mut news = two.board.own_changes();
+    news.mark_unchanged();
+    let before = one.handle.counters();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(4200) {
+        assert!(two.knows(&one).is_some() && one.knows(&two).is_some());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!news.has_changed().unwrap(), "hearing is no change of one's own");
+    let after = one.handle.counters();
+    let (sent, received) =
+        (after.bytes_sent - before.bytes_sent, after.bytes_received - before.bytes_received);
+    println!("idle: {sent} bytes sent and {received} received in {:?}", begun.elapsed());
+    assert!((90..400).contains(&sent), "{sent}");
+    let uptime = two.knows(&one).unwrap().uptime_ms;
+    assert!(uptime >= 3000, "the uptime goes on: {uptime}");
+
+    // Silence is noticed and shown.
+    let mut pages = two.board.changes();
+    drop(one);
+    pages.mark_unchanged();
+    let begun = Instant::now();
+    let silent = || two.board.nodes().iter().any(|n| !n.reachable);
+    eventually("out of reach", silent).await;
+    pages.changed().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(3500));
+}
+
+#[tokio::test]
+async fn another_key_is_refused_said_and_can_be_corrected_live() {
+    let nodes = [node("web01", address()), node("web02", address())];
+    let mut one = Fixture::start("web01", &settings(&nodes));
+    let mut other = settings(&nodes);
+    other.cluster.key = Secret::new("a key of the same length, but another one");
+    let mut two = Fixture::start("web02", &other);
+    one.degraded("node web02 refused: it has another cluster key").await;
+    two.degraded("node web01 refused: it has another cluster key").await;
+    assert!(two.handle.counters().wrong_key > 0);
+    assert_eq!(two.handle.counters().admitted, 0);
+    let error = one.handle.open(&id("web02"), Service::Status).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+
+    let key = one.settings.cluster.key.clone();
+    two.change(|s| s.cluster.key = key);
+    one.meets(&two).await;
+    eventually("applied", || one.state() == Some(SubsystemState::Applied)).await;
+    eventually("applied", || two.state() == Some(SubsystemState::Applied)).await;
+
+    // A new key cuts what the old one let in.
+    two.serves_echo();
+    let mut stream = one.handle.open(&id("web02"), Service::Mirror).await.unwrap();
+    stream.write_all(b"hi").await.unwrap();
+    stream.flush().await.unwrap();
+    stream.read_exact(&mut [0; 2]).await.unwrap();
+    two.change(|s| s.cluster.key = Secret::new("k".repeat(32)));
+    assert!(stream.read(&mut [0]).await.is_err());
+    one.degraded("another cluster key").await;
+    one.change(|s| s.cluster.key = Secret::new("k".repeat(32)));
+    one.meets(&two).await;
+
+    one.change(|s| s.cluster.key = Secret::new("short"));
+    one.degraded("shorter than 32 characters").await;
+    one.change(|s| s.cluster.key = Secret::default());
+    eventually("idle", || one.state() == Some(SubsystemState::Idle)).await;
+    let error = one.handle.open(&id("web02"), Service::Status).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+    assert!(TcpStream::connect(one.at).await.is_err(), "nothing listens without a key");
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_is_cut_off_and_let_in_again() {
+    let (one, mut two) = two();
+    two.serves_echo();
+    one.meets(&two).await;
+    let mut stream = one.handle.open(&id("web02"), Service::Mirror).await.unwrap();
+    let nodes = two.settings.nodes.clone();
+    two.change(|s| s.nodes.retain(|n| n.id.as_str() == "web02"));
+    assert!(stream.read(&mut [0]).await.is_err());
+    one.degraded("node web02 refused: node web01 is not in its settings").await;
+    assert_eq!(two.board.nodes().len(), 1, "forgotten");
+    assert!(two.handle.counters().refused > 0);
+    let error = two.handle.open(&id("web01"), Service::Status).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    two.change(|s| s.nodes = nodes);
+    one.meets(&two).await;
+    eventually("applied", || one.state() == Some(SubsystemState::Applied)).await;
+}
+
+#[tokio::test]
+async fn streams_carry_much_and_end_properly() {
+    let (one, two) = two();
+    one.meets(&two).await;
+    let error = one.handle.open(&id("web02"), Service::Mirror).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "nobody serves it yet: {error}");
+    two.serves_echo();
+    let stream = one.handle.open(&id("web02"), Service::Mirror).await.unwrap();
+    assert_eq!(stream.peer(), &id("web02"));
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let block: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[0] ^ 0x5a).collect();
+    const BLOCKS: usize = 32;
+    let begun = Instant::now();
+    let sent = block.clone();
+    let sender = tokio::spawn(async move {
+        for _ in 0..BLOCKS {
+            writer.write_all(&sent).await.unwrap();
+        }
+        writer.shutdown().await.unwrap();
+        writer
+    });
+    let mut heard = vec![0; block.len()];
+    for _ in 0..BLOCKS {
+        reader.read_exact(&mut heard).await.unwrap();
+        assert!(heard == block);
+    }
+    assert_eq!(reader.read(&mut heard).await.unwrap(), 0, "a proper end");
+    sender.await.unwrap();
+    println!("echo of 32 MiB: {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_faster_than_the_wire() {
+    const MEGABYTES: u32 = 64;
+    let (one, two) = two();
+    one.meets(&two).await;
+    let (done, finished) = tokio::sync::oneshot::channel();
+    let done = std::sync::Mutex::new(Some(done));
+    two.handle.on(
+        Service::Mirror,
+        Arc::new(move |_, mut stream| {
+            let done = done.lock().unwrap().take();
+            Box::pin(async move {
+                let length = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.unwrap();
+                done.unwrap().send(length).unwrap();
+            })
+        }),
+    );
+    let mut stream = one.handle.open(&id("web02"), Service::Mirror).await.unwrap();
+    let block = vec![7; 1_000_000];
+    let begun = Instant::now();
+    for _ in 0..MEGABYTES {
+        stream.write_all(&block).await.unwrap();
+    }
+    stream.shutdown().await.unwrap();
+    assert_eq!(finished.await.unwrap(), u64::from(MEGABYTES) * 1_000_000);
+    println!("one way: {:.0} MB/s", f64::from(MEGABYTES) / begun.elapsed().as_secs_f64());
+}
+
+#[tokio::test]
+async fn the_next_address_is_tried_when_the_first_is_silent() {
+    let (wired, wireless) = (address(), address());
+    let silent = TcpListener::bind((wired, NODE_PORT)).await.unwrap(); // takes calls, says nothing
+    let mut other = node("web02", wired);
+    other.wlan0 = node("web02", wireless).eth0;
+    let settings = settings(&[node("web01", address()), other]);
+    let one = Fixture::start("web01", &settings);
+    let two = Fixture::start("web02", &settings); // listens on the last address
+    assert_eq!(two.at.ip(), &wireless);
+    two.serves_echo();
+    let begun = Instant::now();
+    one.handle.open(&id("web02"), Service::Mirror).await.unwrap();
+    let silence = begun.elapsed();
+    assert!((300..1500).contains(&silence.as_millis()), "{silence:?}");
+    drop(silent);
+    let begun = Instant::now();
+    one.handle.open(&id("web02"), Service::Mirror).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(250), "a refusal is no reason to wait");
+    println!("a silent address costs {silence:?}, a refused one {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn two_nodes_at_one_address_are_told_apart() {
+    let (shared, own) = (address(), address());
+    let confused = settings(&[node("web01", own), node("web02", shared), node("web03", shared)]);
+    let three = Fixture::start("web03", &confused);
+    let one = Fixture::start("web01", &confused);
+    one.meets(&three).await;
+    one.degraded("node web02 refused: this is node web03").await;
+}
+
+#[tokio::test]
+async fn garbage_is_counted_and_harms_nobody() {
+    let (one, two) = two();
+    one.meets(&two).await;
+    for bytes in
+        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 5000], &[0, 1, 1], &[0; 70_000]]
+    {
+        let mut stranger = TcpStream::connect(two.at).await.unwrap();
+        let _ = stranger.write_all(bytes).await;
+        let _ = stranger.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = stranger.read_to_end(&mut answer).await;
+        assert!(answer.is_empty());
+    }
+    let mut unknown = vec![0, 101, 1];
+    unknown.resize(103, 7);
+    let mut stranger = TcpStream::connect(two.at).await.unwrap();
+    stranger.write_all(&unknown).await.unwrap();
+    let mut answer = Vec::new();
+    stranger.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, [0, 1, 1], "another key, and not a word more");
+    eventually("counted", || {
+        let counters = two.handle.counters();
+        counters.garbage == 4 && counters.wrong_key == 1
+    })
+    .await;
+    assert!(one.knows(&two).is_some() && two.knows(&one).is_some());
+}
+
+#[tokio::test]
+async fn half_open_connections_are_few_and_end() {
+    let (one, two) = two();
+    one.meets(&two).await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(TcpStream::connect(two.at).await.unwrap());
+    }
+    let incoming = |n| move |two: &Fixture| two.handle.counters().incoming >= n;
+    let before = two.handle.counters().incoming;
+    eventually("all are there", || incoming(before.max(9))(&two)).await;
+    let begun = Instant::now();
+    for _ in 0..20 {
+        let mut late = TcpStream::connect(two.at).await.unwrap();
+        assert!(matches!(late.read(&mut [0]).await, Ok(0) | Err(_)), "sent away at once");
+    }
+    assert!(two.handle.counters().busy >= 20);
+    for mut connection in silent {
+        assert!(matches!(connection.read(&mut [0]).await, Ok(0) | Err(_)));
+    }
+    let ended = begun.elapsed();
+    assert!((2000..4000).contains(&ended.as_millis()), "after the handshake's time: {ended:?}");
+    assert!(two.handle.counters().unfinished >= 8);
+    // Streams that were there are there, and new ones are welcome.
+    assert!(one.knows(&two).is_some() && two.knows(&one).is_some());
+    two.serves_echo();
+    one.handle.open(&id("web02"), Service::Mirror).await.unwrap();
+}
+
+#[tokio::test]
+async fn reports_that_are_too_long_or_in_anothers_name_are_not_believed() {
+    let (one, two) = two();
+    one.meets(&two).await;
+    let forged = NodeStatus { id: id("web02"), ..NodeStatus::default() };
+    let mut report = vec![1];
+    report.extend(serde_json::to_vec(&forged).unwrap());
+    let mut framed = u32::try_from(report.len()).unwrap().to_be_bytes().to_vec();
+    framed.extend(report);
+    let wrong = [framed, vec![0xff; 8], vec![0, 0, 0, 0], vec![0, 0, 0, 2, 1, b'{']];
+    for (already, bytes) in (0..).zip(&wrong) {
+        let mut stream = one.handle.open(&id("web02"), Service::Status).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)), "{bytes:?}");
+        assert_eq!(two.handle.counters().bad_reports, already + 1);
+    }
+    let ids: Vec<_> = two.board.nodes().into_iter().map(|n| n.status.id).collect();
+    assert_eq!(ids, [id("web02"), id("web01")]);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said_and_used_when_it_is_free() {
+    let at = address();
+    let taken = TcpListener::bind((at, NODE_PORT)).await.unwrap();
+    let settings = settings(&[node("web01", at), node("web02", address())]);
+    let one = Fixture::start("web01", &settings);
+    one.degraded("is not free").await;
+    drop(taken);
+    eventually("applied", || one.state() == Some(SubsystemState::Applied)).await;
+    let two = Fixture::start("web02", &settings);
+    one.meets(&two).await;
+}
