@@ -1,8 +1,8 @@
 //! What is sent after the head: nothing, bytes in memory, or pieces of an open file.
 
 use crate::beneath::Access;
+use crate::card::{CHUNK, Card};
 use crate::error::Fault;
-use crate::files::read;
 use crate::stream::Busy;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -13,10 +13,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::sync::Semaphore;
-
-/// As much of a file as is in memory for one visitor at a time.
-pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// One piece of a body.
 #[derive(Debug)]
@@ -35,22 +31,14 @@ pub(crate) struct Body {
     pieces: VecDeque<Piece>,
     left: u64,
     reading: Option<Reading>,
-    /// How many threads may wait for the card at once.
-    waiters: Option<Arc<Semaphore>>,
+    card: Option<Arc<Card>>,
     busy: Option<Busy>,
 }
 
 impl Body {
     /// No body.
     pub(crate) fn empty() -> Self {
-        Self {
-            file: None,
-            pieces: VecDeque::new(),
-            left: 0,
-            reading: None,
-            waiters: None,
-            busy: None,
-        }
+        Self { file: None, pieces: VecDeque::new(), left: 0, reading: None, card: None, busy: None }
     }
 
     /// A body out of memory.
@@ -66,7 +54,7 @@ impl Body {
 
     /// A body of pieces of `file`. The open file keeps its content when its name is given to
     /// another file meanwhile.
-    pub(crate) fn pieces(file: File, pieces: Vec<Piece>, waiters: Arc<Semaphore>) -> Self {
+    pub(crate) fn pieces(file: File, pieces: Vec<Piece>, card: Arc<Card>) -> Self {
         let left = pieces.iter().fold(0, |sum, piece| {
             sum + match piece {
                 Piece::Bytes(bytes) => length_of(bytes),
@@ -77,7 +65,7 @@ impl Body {
             file: Some(Arc::new(file)),
             pieces: pieces.into(),
             left,
-            waiters: Some(waiters),
+            card: Some(card),
             ..Self::empty()
         }
     }
@@ -140,7 +128,7 @@ impl HttpBody for Body {
             }
             Some(Piece::File { offset, length }) => (*offset, *length),
         };
-        let (Some(file), Some(waiters)) = (&this.file, &this.waiters) else {
+        let (Some(file), Some(card)) = (&this.file, &this.card) else {
             return Poll::Ready(None);
         };
         let wanted = usize::try_from(length).map_or(CHUNK, |l| l.min(CHUNK));
@@ -150,18 +138,18 @@ impl HttpBody for Body {
                 this.reading = None;
                 got
             }
-            None => match read(file, offset, wanted, Access::Cached) {
-                Ok(bytes) => Ok(bytes.into()),
+            None => match card.read(file, offset, wanted, Access::Cached) {
+                Ok(bytes) => Ok(bytes),
                 Err(Fault::Again) => {
-                    let (file, waiters) = (file.clone(), waiters.clone());
+                    let (file, card) = (file.clone(), card.clone());
                     let reading = this.reading.insert(Box::pin(async move {
-                        let _permit = waiters.acquire_owned().await;
+                        let permit = card.waiters.clone().acquire_owned().await;
                         tokio::task::spawn_blocking(move || {
-                            read(&file, offset, wanted, Access::Blocking)
+                            let _permit = permit;
+                            card.read(&file, offset, wanted, Access::Blocking)
                         })
                         .await
                         .map_err(io::Error::other)?
-                        .map(Bytes::from)
                         .map_err(broken)
                     }));
                     let got = ready!(reading.as_mut().poll(cx));

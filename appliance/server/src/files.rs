@@ -162,17 +162,16 @@ fn readable(stat: &Stat) -> Result<Meta, Fault> {
     })
 }
 
-/// Reads `length` bytes at `offset`; fewer when the file ends before.
+/// Fills `buffer` from `offset` on; returns how much of it, less when the file ends before.
 pub(crate) fn read(
     file: &File,
     offset: u64,
-    length: usize,
+    buffer: &mut [u8],
     access: Access,
-) -> Result<Vec<u8>, Fault> {
-    let mut bytes = vec![0; length];
+) -> Result<usize, Fault> {
     let mut filled = 0;
-    while filled < length {
-        let rest = &mut bytes[filled..];
+    while filled < buffer.len() {
+        let rest = &mut buffer[filled..];
         let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
         let got = match access {
             Access::Cached => {
@@ -184,11 +183,10 @@ pub(crate) fn read(
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(Errno::INTR) => {}
-            // Part of it is in memory: better than nothing, and the rest is fetched next time.
+            // A kernel or a file system that cannot say what it has in memory.
             Err(Errno::NOSYS) if access == Access::Cached => return Err(Fault::Again),
             Err(errno) => return Err(errno.into()),
         }
     }
-    bytes.truncate(filled);
-    Ok(bytes)
+    Ok(filled)
 }

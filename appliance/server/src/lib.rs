@@ -12,7 +12,7 @@
 //! hyper speaks HTTP; what a request means is decided here. Pure: [`path`] (where a request
 //! points), [`hosts`] (which site), [`conditional`], [`range`], [`encoding`], [`etag`], [`date`],
 //! [`types`]. The edge: [`beneath`] and [`files`] (opening without ever leaving the site),
-//! [`reply`] and [`body`] (the response), [`service`] (one request), [`stream`] and [`listener`]
+//! [`reply`], [`body`] and [`card`] (the response), [`service`] (one request), [`stream`] and [`listener`]
 //! (connections), [`runner`] (following the settings).
 //!
 //! A file whose name and content are in the kernel's memory is answered on the spot
@@ -22,6 +22,7 @@
 
 mod beneath;
 mod body;
+mod card;
 mod conditional;
 mod counters;
 mod date;
@@ -54,8 +55,6 @@ use tokio::sync::{Semaphore, watch};
 
 /// Connections at once, if descriptors allow: about 16 kB each.
 const MOST_CONNECTIONS: u32 = 8192;
-/// Threads that may wait for the card at once. A card does one thing at a time anyway.
-const CARD_WAITERS: usize = 16;
 
 /// What this node tells the web server once.
 #[derive(Clone, Debug)]
@@ -80,7 +79,7 @@ pub fn start(
         tally: Arc::default(),
         connections: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX))),
         most,
-        waiters: Arc::new(Semaphore::new(CARD_WAITERS)),
+        card: card::Card::new(),
         look: watch::channel(0).0,
         crowded: AtomicBool::new(false),
         limits: stream::Limits::default(),

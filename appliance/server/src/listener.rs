@@ -1,6 +1,7 @@
 //! One address and port: its socket, its sites, and the connections that came in through it.
 
 use crate::body::Body;
+use crate::card::Card;
 use crate::counters::Tally;
 use crate::error::ListenError;
 use crate::files::SiteRoot;
@@ -41,8 +42,7 @@ pub(crate) struct Common {
     pub(crate) connections: Arc<Semaphore>,
     /// How many connections there may be.
     pub(crate) most: u32,
-    /// One permit for each thread that waits for the card.
-    pub(crate) waiters: Arc<Semaphore>,
+    pub(crate) card: Arc<Card>,
     /// Changes when connections should look whether they are still wanted.
     pub(crate) look: watch::Sender<u64>,
     /// True while visitors wait for a connection: idle ones make room.
@@ -244,7 +244,7 @@ impl Listener {
         let (parts, _body) = request.into_parts();
         let table = self.table();
         let (mut response, close) =
-            service::answer(parts, &table, activity.length_seen(), &self.common.waiters).await;
+            service::answer(parts, &table, activity.length_seen(), &self.common.card).await;
         if close || self.is_draining() {
             service::last(&mut response);
         }

@@ -1,12 +1,13 @@
 //! From an open file and the request's headers to a response.
 
 use crate::beneath::Access;
-use crate::body::{Body, CHUNK, Piece};
+use crate::body::{Body, Piece};
+use crate::card::{CHUNK, Card};
 use crate::conditional::{Validators, Verdict, judge};
 use crate::date;
 use crate::error::Fault;
 use crate::etag::strong;
-use crate::files::{Opened, SiteRoot, read};
+use crate::files::{Opened, SiteRoot};
 use crate::range::{Part, Selection, select};
 use bytes::Bytes;
 use http::header::{
@@ -15,7 +16,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// The methods there are for a file.
 const ALLOWED: &str = "GET, HEAD, OPTIONS";
@@ -128,7 +128,7 @@ pub(crate) fn file(
     asked: Asked<'_>,
     opened: Opened,
     access: Access,
-    waiters: &Arc<Semaphore>,
+    card: &Arc<Card>,
 ) -> Result<Response<Body>, Fault> {
     let Opened { file, meta, media, coding } = opened;
     let etag = strong(meta, coding);
@@ -163,19 +163,19 @@ pub(crate) fn file(
         }
         Selection::Whole if *asked.method == Method::HEAD => (Body::empty(), meta.size),
         Selection::Whole => {
-            let body = span(file, Part { start: 0, length: meta.size }, access, waiters)?;
+            let body = span(file, Part { start: 0, length: meta.size }, access, card)?;
             (body, meta.size)
         }
         Selection::Parts(parts) => {
             status = StatusCode::PARTIAL_CONTENT;
             let body = if let [part] = *parts {
                 content_range = Some(part.content_range(meta.size));
-                span(file, part, access, waiters)?
+                span(file, part, access, card)?
             } else {
                 let boundary = boundary();
                 content_type = Some(format!("multipart/byteranges; boundary={boundary}"));
                 let pieces = multipart(&parts, meta.size, media.value, &boundary);
-                Body::pieces(file, pieces, waiters.clone())
+                Body::pieces(file, pieces, card.clone())
             };
             let length = body.length();
             (body, length)
@@ -206,21 +206,16 @@ pub(crate) fn file(
 }
 
 /// One stretch of a file: read now if it is small, in chunks while it is sent otherwise.
-fn span(
-    file: std::fs::File,
-    part: Part,
-    access: Access,
-    waiters: &Arc<Semaphore>,
-) -> Result<Body, Fault> {
+fn span(file: std::fs::File, part: Part, access: Access, card: &Arc<Card>) -> Result<Body, Fault> {
     match usize::try_from(part.length) {
         Ok(small) if small <= CHUNK => {
-            let bytes = read(&file, part.start, small, access)?;
+            let bytes = card.read(&file, part.start, small, access)?;
             // Shortened since it was measured: whoever writes it is at it right now.
             if bytes.len() < small { Err(Fault::Again) } else { Ok(Body::full(bytes)) }
         }
         _ => {
             let piece = Piece::File { offset: part.start, length: part.length };
-            Ok(Body::pieces(file, vec![piece], waiters.clone()))
+            Ok(Body::pieces(file, vec![piece], card.clone()))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::beneath::Access;
 use crate::body::Body;
+use crate::card::Card;
 use crate::date;
 use crate::encoding::Accepted;
 use crate::error::Fault;
@@ -14,7 +15,6 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::Semaphore;
 
 /// What to do with a request, as far as its head alone can say.
 enum Plan {
@@ -29,7 +29,7 @@ pub(crate) async fn answer(
     parts: Parts,
     table: &HostTable<SiteRoot>,
     length_seen: bool,
-    waiters: &Arc<Semaphore>,
+    card: &Arc<Card>,
 ) -> (Response<Body>, bool) {
     let (site, target) = match plan(&parts, table, length_seen) {
         Plan::Answer(response, close) => return (response, close),
@@ -37,16 +37,16 @@ pub(crate) async fn answer(
     };
     // What is in memory is answered here and now; whatever has to wait for the card waits on a
     // thread where nobody else has to.
-    let response = match look(&parts, &site, &target, Access::Cached, waiters) {
+    let response = match look(&parts, &site, &target, Access::Cached, card) {
         Err(Fault::Again) => {
-            let permit = waiters.clone().acquire_owned().await;
-            let waiters = waiters.clone();
+            let permit = card.waiters.clone().acquire_owned().await;
+            let card = card.clone();
             let looked = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 // A file that is being written changes between being measured and being read.
                 let mut tries = 0..3;
                 loop {
-                    match look(&parts, &site, &target, Access::Blocking, &waiters) {
+                    match look(&parts, &site, &target, Access::Blocking, &card) {
                         Err(Fault::Again) if tries.next().is_some() => {}
                         other => return other,
                     }
@@ -64,7 +64,7 @@ fn look(
     site: &SiteRoot,
     target: &Target,
     access: Access,
-    waiters: &Arc<Semaphore>,
+    card: &Arc<Card>,
 ) -> Result<Response<Body>, Fault> {
     match find(site, target, Accepted::of(&parts.headers), access)? {
         Found::Directory => {
@@ -75,7 +75,7 @@ fn look(
         Found::File(opened) => {
             let now = date::seconds(SystemTime::now());
             let asked = Asked { method: &parts.method, headers: &parts.headers, now };
-            reply::file(asked, opened, access, waiters)
+            reply::file(asked, opened, access, card)
         }
     }
 }
