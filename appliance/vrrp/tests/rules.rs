@@ -1,6 +1,8 @@
 //! The rules of RFC 3768, RFC 9568 and of working beside keepalived, one test each. The numbers
 //! are those of the project's table of rules; unicast and IPv6 rules (35, part of 36) have none.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use model::status::{VrrpCounters, VrrpState};
 use model::{Centiseconds, Cidr, Priority, Vrid, VrrpVersion};
 use std::net::Ipv4Addr;

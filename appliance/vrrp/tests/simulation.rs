@@ -2,6 +2,8 @@
 //! stop, are killed, lose power, and get new settings. `SIM_SEED=n` replays one run, `SIM_RUNS=n`
 //! makes more of them, `SIM_TRACE=1` tells what happens.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use model::status::VrrpState;
 use model::{Centiseconds, Cidr, Priority, Vrid, VrrpVersion};
 use std::cmp::Reverse;

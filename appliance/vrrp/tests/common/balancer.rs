@@ -1,21 +1,15 @@
-//! One balancer's VRRP alone, for the tests in network namespaces.
+//! One balancer's VRRP alone, as a process: the test program itself, started again with
+//! `BALANCER=NODE` and `SETTINGS=FILE`.
 //!
-//! `balancer NODE SETTINGS.toml` runs it; it reads commands from standard input (`failover NAME`,
-//! `tracked true|false`, `reload`, `status`) and answers line by line. With WILL=FILE it keeps its
-//! testament there.
-//!
-//! `balancer --guardian NODE SETTINGS.toml` runs the same as a child and carries out the testament
-//! when the child is killed: the toy of what PID 1 does.
+//! It reads commands from standard input (`failover NAME`, `tracked true|false`, `reload`,
+//! `status`) and answers line by line. With `WILL=FILE` it keeps its testament there. With
+//! `GUARDED=1` it runs the same as a child and carries out the testament when the child is
+//! killed: the toy of what PID 1 does, and as ignorant of VRRP.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helper fails loudly")]
-
-#[path = "../tests/common/netlink.rs"]
-mod netlink;
-
+use super::netlink::Netlink;
 use control::{Shutdown, Snapshot, StatusBoard};
 use model::status::Subsystem;
 use model::{Cidr, Name, NodeId, Revision, Settings};
-use netlink::Netlink;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Command, exit};
@@ -39,11 +33,14 @@ impl LastWill for WillFile {
     }
 }
 
-fn guardian(node: &str, settings: &str) -> ! {
-    let will = format!("{settings}.{node}.will");
+/// The arguments that make this program the process and nothing else.
+pub(crate) const ARGUMENTS: [&str; 4] = ["balancer_process", "--exact", "--ignored", "--nocapture"];
+
+fn guardian(will: &str) -> ! {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([node, settings])
-        .env("WILL", &will)
+        .args(ARGUMENTS)
+        .env_remove("GUARDED")
+        .env("WILL", will)
         .spawn()
         .unwrap();
     let status = child.wait().unwrap();
@@ -51,7 +48,7 @@ fn guardian(node: &str, settings: &str) -> ! {
         exit(0);
     }
     let mut addresses = Netlink::new().unwrap();
-    for line in std::fs::read_to_string(&will).unwrap().lines() {
+    for line in std::fs::read_to_string(will).unwrap().lines() {
         let [interface, source, farewell, vips] =
             line.split(' ').collect::<Vec<_>>().try_into().unwrap();
         let pdu: Vec<u8> = (0..farewell.len())
@@ -82,14 +79,20 @@ fn load(path: &str) -> Settings {
     })
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, node, settings] = &arguments[..] {
-        assert_eq!(flag, "--guardian");
-        guardian(node, settings);
+/// Does nothing unless started as described above.
+pub(crate) fn main() {
+    let (Ok(node), Ok(path)) = (std::env::var("BALANCER"), std::env::var("SETTINGS")) else {
+        return;
+    };
+    println!();
+    if std::env::var("GUARDED").is_ok() {
+        guardian(&format!("{path}.{node}.will"));
     }
-    let [node, path] = &arguments[..] else { panic!("usage: balancer NODE SETTINGS") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(balancer(&node, &path));
+}
+
+async fn balancer(node: &str, path: &str) {
     let node: NodeId = node.parse().unwrap();
     let mut revision = 1;
     let (publish, snapshots) = Snapshot::new(Revision(revision), load(path), &node).channel();
