@@ -1,0 +1,388 @@
+//! One visitor's connection: reads request heads, hands each to [`exchange`], and goes on or
+//! closes. Holds no buffer while idle.
+
+use crate::answer;
+use crate::config::Frontend;
+use crate::exchange::{self, After};
+use crate::log::{self, Line, Termination};
+use crate::message::Parsed;
+use crate::request::{self, Origin, Refused, Request};
+use crate::shared::Shared;
+use crate::timers::Timer;
+use crate::worker::Worker;
+use std::future::poll_fn;
+use std::net::SocketAddrV4;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// After a refusal the rest of what the client sends is read and dropped, for so long and up to
+/// so much: closing at once would reset the connection and the answer with it.
+const LINGER_MS: u64 = 2000;
+const LINGER_BYTES: usize = 4 << 20;
+
+/// A visitor's connection.
+pub(crate) struct Client {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) io: TcpStream,
+    pub(crate) peer: SocketAddrV4,
+    local: SocketAddrV4,
+    pub(crate) timer: Timer,
+    pub(crate) frontend: Arc<Frontend>,
+    generation: u64,
+    /// Bytes read and not yet used.
+    pub(crate) pending: Vec<u8>,
+    /// The frontend is gone from the settings: this is the last request.
+    pub(crate) closing: bool,
+    first: bool,
+    /// When the request's first byte came.
+    began: Option<u64>,
+    _slot: Slot,
+}
+
+/// A request on its way.
+pub(crate) struct Ticket {
+    pub(crate) request: Request,
+    /// What is sent to the server.
+    pub(crate) head: Vec<u8>,
+    /// The request line, for the log.
+    pub(crate) line: Vec<u8>,
+    /// How long its head was.
+    pub(crate) bytes: usize,
+    pub(crate) began: u64,
+    pub(crate) received: u64,
+    pub(crate) wall_ms: u64,
+}
+
+enum Next {
+    Request(Box<Ticket>),
+    Refused(Refused, Vec<u8>),
+    /// It took too long for its head.
+    Slow,
+    /// It went away in the middle of a head.
+    Broken,
+    /// It went away or stayed silent between requests.
+    Idle,
+}
+
+/// A place among the frontend's `maxconn`.
+struct Slot {
+    frontend: Arc<Frontend>,
+    shared: Arc<Shared>,
+}
+
+impl Slot {
+    fn new(frontend: &Arc<Frontend>, shared: &Arc<Shared>) -> Self {
+        shared.connections.enter();
+        frontend.live.traffic.current.enter();
+        frontend.live.traffic.total.up();
+        Self { frontend: Arc::clone(frontend), shared: Arc::clone(shared) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.connections.leave();
+        let live = &self.frontend.live;
+        let before = live.traffic.current.now();
+        live.traffic.current.leave();
+        if before >= u64::from(self.frontend.settings.maxconn) {
+            live.room.notify_waiters();
+        }
+    }
+}
+
+/// Serves a new connection.
+pub(crate) fn spawn(
+    worker: &Rc<Worker>,
+    io: TcpStream,
+    peer: SocketAddrV4,
+    local: SocketAddrV4,
+    frontend: &Arc<Frontend>,
+) {
+    let was_idle = worker.timers.is_empty();
+    let client = Client {
+        worker: Rc::clone(worker),
+        io,
+        peer,
+        local,
+        timer: worker.timers.timer(),
+        frontend: Arc::clone(frontend),
+        generation: worker.generation(),
+        pending: Vec::new(),
+        closing: false,
+        first: true,
+        began: None,
+        _slot: Slot::new(frontend, &worker.shared),
+    };
+    if was_idle {
+        worker.watch_timers();
+    }
+    tokio::task::spawn_local(client.serve());
+}
+
+impl Client {
+    async fn serve(mut self) {
+        let mut waiting_since = self.worker.now();
+        loop {
+            let after = match poll_fn(|cx| self.poll_head(cx, waiting_since)).await {
+                Next::Request(ticket) => {
+                    self.first = false;
+                    // In a box, so that an idle connection does not carry its size.
+                    Box::pin(exchange::run(&mut self, *ticket)).await
+                }
+                Next::Refused(refused, line) => {
+                    self.refuse(refused.status(), Termination::REFUSED, &line).await
+                }
+                Next::Slow => self.refuse(408, Termination::CLIENT_SLOW, b"").await,
+                Next::Broken => self.refuse(400, Termination::CLIENT_REQUEST, b"").await,
+                Next::Idle => After::Close,
+            };
+            self.began = None;
+            match after {
+                After::KeepAlive if self.may_stay() => {}
+                After::KeepAlive | After::Close => return,
+                After::Linger => return self.linger().await,
+            }
+            waiting_since = self.worker.now();
+        }
+    }
+
+    /// Nothing requires this connection to end after the current request?
+    pub(crate) fn may_stay(&self) -> bool {
+        !self.closing && !self.worker.shared.draining.load(Relaxed)
+    }
+
+    /// Takes over changed settings; a frontend that is gone ends the connection politely.
+    pub(crate) fn refresh(&mut self) {
+        let generation = self.worker.generation();
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        let config = self.worker.config();
+        match config.named(&self.frontend.settings.name) {
+            Some(next) => {
+                self.closing = !next.listen.contains(&self.local);
+                self.frontend = Arc::clone(next);
+            }
+            None => self.closing = true,
+        }
+    }
+
+    /// Waits for a whole request head.
+    fn poll_head(&mut self, cx: &mut Context<'_>, since: u64) -> Poll<Next> {
+        let worker = Rc::clone(&self.worker);
+        // Bytes left from the request before may hold the next one.
+        if self.began.is_none() && !self.pending.is_empty() {
+            self.began = Some(since);
+            let data = std::mem::take(&mut self.pending);
+            if let Some(next) = self.head_in(data, None) {
+                return Poll::Ready(next);
+            }
+        }
+        loop {
+            let mut scratch = worker.scratch.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.began = self.began.or_else(|| Some(worker.now()));
+                    let data = buffer.filled();
+                    let next = if self.pending.is_empty() {
+                        self.head_in(Vec::new(), Some(data))
+                    } else {
+                        let mut all = std::mem::take(&mut self.pending);
+                        all.extend_from_slice(data);
+                        self.head_in(all, None)
+                    };
+                    if let Some(next) = next {
+                        return Poll::Ready(next);
+                    }
+                }
+                Poll::Ready(_) => {
+                    let partial = !self.pending.is_empty();
+                    return Poll::Ready(if partial { Next::Broken } else { Next::Idle });
+                }
+                Poll::Pending => break,
+            }
+        }
+        let now = worker.now();
+        let settings = &self.frontend.settings;
+        let (from, limit) = match (self.began, self.first) {
+            (Some(began), _) => (began, settings.timeout_http_request),
+            (None, true) => (since, settings.timeout_http_request),
+            (None, false) => (since, settings.timeout_http_keep_alive),
+        };
+        self.timer.set(Some(from.saturating_add(u64::from(limit.0))));
+        if self.timer.poll(cx, now).is_ready() {
+            return Poll::Ready(if self.began.is_some() { Next::Slow } else { Next::Idle });
+        }
+        if self.began.is_none() && worker.shared.draining.load(Relaxed) {
+            return Poll::Ready(Next::Idle);
+        }
+        Poll::Pending
+    }
+
+    /// Looks for a head in `owned`, or else in `borrowed`; what is left goes to `pending`.
+    fn head_in(&mut self, mut owned: Vec<u8>, borrowed: Option<&[u8]>) -> Option<Next> {
+        let input = borrowed.unwrap_or(&owned);
+        let mut head = self.worker.buffer();
+        let mut line = self.worker.buffer();
+        let (io, local) = (&self.io, self.local);
+        let real_local = || match io.local_addr() {
+            Ok(std::net::SocketAddr::V4(address)) => address,
+            _ => local,
+        };
+        let origin = Origin {
+            forwarded_for: self.frontend.settings.forwardfor.then(|| *self.peer.ip()),
+            local: &real_local,
+        };
+        match request::parse(input, origin, &mut head, &mut line) {
+            Ok(Parsed::Complete(request, bytes)) => {
+                if borrowed.is_some() {
+                    self.pending.extend_from_slice(&input[bytes..]);
+                } else {
+                    owned.drain(..bytes);
+                    self.pending = owned;
+                }
+                let received = self.worker.now();
+                let began = self.began.unwrap_or(received);
+                Some(Next::Request(Box::new(Ticket {
+                    request,
+                    head,
+                    line,
+                    bytes,
+                    began,
+                    received,
+                    wall_ms: Shared::wall_ms().saturating_sub(received - began),
+                })))
+            }
+            Ok(Parsed::Partial) => {
+                match borrowed {
+                    Some(data) => self.pending.extend_from_slice(data),
+                    None => self.pending = owned,
+                }
+                self.worker.recycle(head);
+                self.worker.recycle(line);
+                // Empty lines before a request are no request yet.
+                if self.pending.iter().all(|b| b"\r\n".contains(b)) && self.pending.len() < 16 {
+                    self.began = None;
+                    self.pending = Vec::new();
+                }
+                None
+            }
+            Err(refused) => {
+                self.worker.recycle(head);
+                Some(Next::Refused(refused, line))
+            }
+        }
+    }
+
+    /// Answers a request that never became one.
+    async fn refuse(&mut self, status: u16, termination: Termination, line: &[u8]) -> After {
+        let now = self.worker.now();
+        let live = &self.frontend.live;
+        live.requests.up();
+        live.ereq.up();
+        live.traffic.status(status);
+        let bytes = self.answer(status, true, false).await;
+        if self.frontend.settings.httplog {
+            let began = self.began.unwrap_or(now);
+            let name = self.frontend.settings.name.as_str();
+            self.log(&Line {
+                client: self.peer,
+                accepted_ms: Shared::wall_ms().saturating_sub(now - began),
+                frontend: name,
+                backend: name,
+                server: "<NOSRV>",
+                request: None,
+                queue: None,
+                connect: None,
+                response: None,
+                total: now - began,
+                status: Some(status),
+                bytes,
+                termination,
+                counts: [
+                    self.worker.shared.connections.now(),
+                    self.frontend.live.traffic.current.now(),
+                    0,
+                    0,
+                ],
+                retries: 0,
+                redispatched: false,
+                line,
+            });
+        }
+        After::Linger
+    }
+
+    /// Writes a line to the access log.
+    pub(crate) fn log(&self, line: &Line<'_>) {
+        let mut text = self.worker.buffer();
+        log::write(&mut text, line);
+        self.worker.shared.access.push(&text);
+        self.worker.recycle(text);
+    }
+
+    /// Sends one of our own answers and returns how many bytes of it went out.
+    pub(crate) async fn answer(&mut self, status: u16, close: bool, is_head: bool) -> u64 {
+        let mut out = self.worker.buffer();
+        answer::put(&mut out, status, close, is_head);
+        let mut sent = 0;
+        let limit = u64::from(self.frontend.settings.timeout_client.0);
+        self.timer.set(Some(self.worker.now().saturating_add(limit)));
+        poll_fn(|cx| {
+            while sent < out.len() {
+                match Pin::new(&mut self.io).poll_write(cx, &out[sent..]) {
+                    Poll::Ready(Ok(n)) if n > 0 => sent += n,
+                    Poll::Ready(_) => break,
+                    Poll::Pending => return self.timer.poll(cx, self.worker.now()),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.worker.recycle(out);
+        let sent = u64::try_from(sent).unwrap_or(0);
+        self.frontend.live.traffic.bytes_out.add(sent);
+        sent
+    }
+
+    /// Ends the connection in a way that lets the client read what was sent (RFC 9112 9.6).
+    async fn linger(mut self) {
+        self.timer.set(Some(self.worker.now() + LINGER_MS));
+        let mut shut = false;
+        let mut read = 0;
+        let worker = Rc::clone(&self.worker);
+        poll_fn(|cx| {
+            if !shut {
+                match Pin::new(&mut self.io).poll_shutdown(cx) {
+                    Poll::Pending => return self.timer.poll(cx, worker.now()),
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(())) => shut = true,
+                }
+            }
+            loop {
+                let mut scratch = worker.scratch.borrow_mut();
+                let mut buffer = ReadBuf::new(&mut scratch);
+                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                        read += buffer.filled().len();
+                        if read > LINGER_BYTES {
+                            return Poll::Ready(());
+                        }
+                    }
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => break,
+                }
+            }
+            self.timer.poll(cx, worker.now())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,150 @@
+//! The settings as the workers use them: everything looked up, tied to what outlives them.
+
+use crate::live::{BackendLive, FrontendLive, ServerLive, lock};
+use model::{DerivedServer, Effective, Name, ServerState, Weight};
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// What the workers run. Immutable; a change makes another one.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    /// Its number, growing with each change.
+    pub(crate) generation: u64,
+    pub(crate) frontends: Vec<Arc<Frontend>>,
+    pub(crate) backends: Vec<Arc<Backend>>,
+    by_address: HashMap<SocketAddrV4, Arc<Frontend>>,
+}
+
+/// A frontend.
+#[derive(Debug)]
+pub(crate) struct Frontend {
+    pub(crate) settings: model::Frontend,
+    pub(crate) listen: Vec<SocketAddrV4>,
+    pub(crate) backend: Option<Arc<Backend>>,
+    pub(crate) live: Arc<FrontendLive>,
+}
+
+/// A backend.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) generation: u64,
+    pub(crate) settings: model::Backend,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) live: Arc<BackendLive>,
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) name: Name,
+    pub(crate) address: SocketAddrV4,
+    pub(crate) weight: Weight,
+    pub(crate) state: ServerState,
+    pub(crate) backup: bool,
+    pub(crate) live: Arc<ServerLive>,
+}
+
+impl Config {
+    /// Who listens at this address.
+    pub(crate) fn at(&self, address: &SocketAddrV4) -> Option<&Arc<Frontend>> {
+        self.by_address.get(address)
+    }
+
+    /// The frontend of this name.
+    pub(crate) fn named(&self, name: &Name) -> Option<&Arc<Frontend>> {
+        self.frontends.iter().find(|f| f.settings.name == *name)
+    }
+
+    /// Every address to listen at.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> + '_ {
+        self.by_address.keys().copied()
+    }
+}
+
+type ServerKey = (Name, Name, SocketAddrV4);
+
+/// What is known by name from one set of settings to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    generation: u64,
+    next_id: u64,
+    frontends: HashMap<Name, Arc<FrontendLive>>,
+    backends: HashMap<Name, Arc<BackendLive>>,
+    servers: HashMap<ServerKey, Arc<ServerLive>>,
+}
+
+impl Registry {
+    /// The next config. What is no longer in it is forgotten here, and lives on for as long as
+    /// requests use it.
+    pub(crate) fn build(&self, effective: &Effective, now: Instant) -> Config {
+        let mut known = lock(&self.0);
+        known.generation += 1;
+        let generation = known.generation;
+        let mut next = Known { generation, next_id: known.next_id, ..Known::default() };
+        let mut config = Config { generation, ..Config::default() };
+        for b in &effective.backends {
+            let name = &b.backend.name;
+            let live = known.backends.get(name).cloned();
+            let live = live.unwrap_or_else(|| Arc::new(BackendLive::new(now)));
+            let mut servers: Vec<Server> = Vec::new();
+            for s in &b.servers {
+                let key = (name.clone(), s.name.clone(), s.address.0);
+                let old = known.servers.get(&key).cloned();
+                let server_live = old.unwrap_or_else(|| {
+                    next.next_id += 1;
+                    Arc::new(ServerLive::new(next.next_id, &b.backend.check, now))
+                });
+                servers.push(server(s, Arc::clone(&server_live)));
+                next.servers.insert(key, server_live);
+            }
+            next.backends.insert(name.clone(), Arc::clone(&live));
+            config.backends.push(Arc::new(Backend {
+                generation,
+                settings: b.backend.clone(),
+                servers,
+                live,
+            }));
+        }
+        for f in &effective.frontends {
+            let name = &f.frontend.name;
+            let live = known.frontends.get(name).cloned().unwrap_or_default();
+            next.frontends.insert(name.clone(), Arc::clone(&live));
+            let to = &f.frontend.default_backend;
+            let frontend = Arc::new(Frontend {
+                settings: f.frontend.clone(),
+                listen: f.listen.clone(),
+                backend: config.backends.iter().find(|b| b.settings.name == *to).cloned(),
+                live,
+            });
+            for address in &f.listen {
+                config.by_address.entry(*address).or_insert_with(|| Arc::clone(&frontend));
+            }
+            config.frontends.push(frontend);
+        }
+        for (key, old) in &known.servers {
+            if !next.servers.contains_key(key) {
+                old.retired.store(true, Relaxed);
+            }
+        }
+        *known = next;
+        config
+    }
+}
+
+fn server(derived: &DerivedServer, live: Arc<ServerLive>) -> Server {
+    live.retired.store(derived.state == ServerState::Maint, Relaxed);
+    Server {
+        name: derived.name.clone(),
+        address: derived.address.0,
+        weight: derived.weight,
+        state: derived.state,
+        backup: derived.backup,
+        live,
+    }
+}

@@ -1,0 +1,481 @@
+//! One request: chooses a server, connects, relays, tries again where that is harmless, counts
+//! and logs.
+
+use crate::client::{Client, Ticket};
+use crate::config::{Backend, Frontend, Server};
+use crate::live::{ServerLive, Traffic};
+use crate::log::{Line, Termination};
+use crate::pool::Upstream;
+use crate::relay::{End, Relay};
+use crate::request::Repeat;
+use crate::response::Asked;
+use crate::shared::Shared;
+use crate::tunnel;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// The pause before the same server is tried again (HAProxy's turn-around).
+const TURN_AROUND_MS: u64 = 1000;
+/// A request that must not be repeated goes only to a connection used this recently: the
+/// server's farewell may already be on its way on an older one.
+const FRESH_MS: u64 = 1000;
+
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// It is closed.
+    Close,
+    /// It is closed in a way that lets the client read the end of the answer.
+    Linger,
+}
+
+/// A request under way at a backend or server.
+struct Busy<'a> {
+    traffic: &'a Traffic,
+    server: Option<(&'a ServerLive, &'a Backend)>,
+}
+
+impl<'a> Busy<'a> {
+    fn backend(backend: &'a Backend) -> Self {
+        let traffic = &backend.live.traffic;
+        traffic.current.enter();
+        traffic.total.up();
+        Self { traffic, server: None }
+    }
+
+    fn server(server: &'a ServerLive, backend: &'a Backend) -> Self {
+        let traffic = &server.traffic;
+        traffic.current.enter();
+        traffic.total.up();
+        server.chosen.up();
+        server.touched.set(backend.live.tick());
+        Self { traffic, server: Some((server, backend)) }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.traffic.current.leave();
+        if let Some((server, backend)) = self.server {
+            server.touched.set(backend.live.tick());
+        }
+    }
+}
+
+/// What the log line and the counters need in the end.
+#[derive(Default)]
+struct Story {
+    server: Option<usize>,
+    connected_ms: Option<u64>,
+    response_ms: Option<u64>,
+    status: Option<u16>,
+    bytes: u64,
+    retries: u32,
+    redispatched: bool,
+}
+
+enum NotConnected {
+    Refused,
+    Slow,
+}
+
+/// Serves one request.
+pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
+    client.refresh();
+    let frontend = Arc::clone(&client.frontend);
+    frontend.live.requests.up();
+    frontend.live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
+    let mut story = Story::default();
+    let backend = frontend.backend.clone();
+    let (after, termination, counts) = match &backend {
+        Some(backend) => {
+            let _busy = Busy::backend(backend);
+            backend.live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
+            let (after, termination) = balance(client, &mut ticket, backend, &mut story).await;
+            if let Some(status) = story.status {
+                backend.live.traffic.status(status);
+            }
+            backend.live.traffic.bytes_out.add(story.bytes);
+            let server = story.server.and_then(|i| backend.servers.get(i));
+            let server = server.map_or(0, |s| s.live.traffic.current.now());
+            (after, termination, [backend.live.traffic.current.now(), server])
+        }
+        None => {
+            let after = give_up(client, &ticket, &mut story, 503).await;
+            (after, Termination::NO_SERVER, [0, 0])
+        }
+    };
+    if let Some(status) = story.status {
+        frontend.live.traffic.status(status);
+    }
+    write_log(client, &frontend, backend.as_deref(), &ticket, &story, termination, counts);
+    client.worker.recycle(ticket.head);
+    client.worker.recycle(ticket.line);
+    if client.pending.is_empty() && client.pending.capacity() > 0 {
+        client.worker.recycle(std::mem::take(&mut client.pending));
+    }
+    after
+}
+
+/// Tries servers until one has answered or none is left to try.
+async fn balance(
+    client: &mut Client,
+    ticket: &mut Ticket,
+    backend: &Arc<Backend>,
+    story: &mut Story,
+) -> (After, Termination) {
+    let mut avoid = None;
+    let mut fresh_only = false;
+    let mut repeated = 0;
+    let mut failure = (503, Termination::NO_SERVER);
+    loop {
+        let Some(index) = backend.live.pick(backend, avoid) else {
+            backend.live.econ.up();
+            return (give_up(client, ticket, story, failure.0).await, failure.1);
+        };
+        let server = &backend.servers[index];
+        if let Some(before) = story.server {
+            if before != index {
+                backend.servers[before].live.redispatches.up();
+                story.redispatched = true;
+            } else if avoid == Some(index) {
+                // There is no other: let it catch its breath.
+                let pause = u64::from(backend.settings.timeout_connect.0).min(TURN_AROUND_MS);
+                tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            }
+        }
+        story.server = Some(index);
+        let _busy = Busy::server(&server.live, backend);
+        server.live.last_request.set(client.worker.now());
+        let begun = client.worker.now();
+        let found = find(client, ticket, backend, server, fresh_only).await;
+        let (upstream, reused) = match found {
+            Ok(found) => {
+                story.connected_ms = Some(client.worker.now() - begun);
+                found
+            }
+            Err(error) => {
+                server.live.econ.up();
+                failure = match error {
+                    NotConnected::Refused => (503, Termination::NO_SERVER),
+                    NotConnected::Slow => (503, Termination::CONNECT_TIMEOUT),
+                };
+                if story.retries >= u32::from(backend.settings.retries) {
+                    backend.live.econ.up();
+                    return (give_up(client, ticket, story, failure.0).await, failure.1);
+                }
+                story.retries += 1;
+                server.live.retries.up();
+                avoid = Some(index);
+                continue;
+            }
+        };
+        let repeatable = ticket.request.body.is_done()
+            && match ticket.request.repeat {
+                Repeat::Safe => true,
+                Repeat::Idempotent => reused,
+                Repeat::Never => false,
+            };
+        let end = relay(client, ticket, backend, upstream, repeatable, story).await;
+        match end {
+            // RFC 9110 9.2.2: nothing was answered, and asking again changes nothing. A used
+            // connection may just have been closed under us; its server gets another chance.
+            Finish::Repeat if repeated < 2 => {
+                repeated += 1;
+                fresh_only = true;
+                if !reused {
+                    server.live.eresp.up();
+                    avoid = Some(index);
+                    repeated = 2;
+                }
+                story.retries += 1;
+                server.live.retries.up();
+            }
+            Finish::Repeat => {
+                server.live.eresp.up();
+                let after = give_up(client, ticket, story, 502).await;
+                return (after, Termination::SERVER_HEAD);
+            }
+            Finish::Done(after, termination) => {
+                let total = client.worker.now() - ticket.received;
+                server.live.total_time.add(total);
+                if let Some(ms) = story.connected_ms {
+                    server.live.connect_time.add(ms);
+                }
+                if let Some(ms) = story.response_ms {
+                    server.live.response_time.add(ms);
+                }
+                return (after, termination);
+            }
+            Finish::Answer(status, termination) => {
+                return (give_up(client, ticket, story, status).await, termination);
+            }
+        }
+    }
+}
+
+/// A connection: an idle one, or a new one.
+async fn find(
+    client: &Client,
+    ticket: &Ticket,
+    backend: &Backend,
+    server: &Server,
+    fresh_only: bool,
+) -> Result<(Upstream, bool), NotConnected> {
+    let worker = &client.worker;
+    let since = match ticket.request.repeat {
+        Repeat::Never => worker.now().saturating_sub(FRESH_MS),
+        // A body cannot be sent twice: it is not kept.
+        _ if !ticket.request.body.is_done() => worker.now().saturating_sub(FRESH_MS),
+        _ => 0,
+    };
+    if !fresh_only {
+        if let Some(upstream) = worker.pool.take(&server.live, since) {
+            server.live.reuses.up();
+            return Ok((upstream, true));
+        }
+    }
+    server.live.connects.up();
+    let limit = u64::from(backend.settings.timeout_connect.0);
+    let io = connect(client, server, limit).await?;
+    Ok((Upstream { io, server: Arc::clone(&server.live), used: worker.now() }, false))
+}
+
+async fn connect(client: &Client, server: &Server, limit: u64) -> Result<TcpStream, NotConnected> {
+    let socket = TcpSocket::new_v4().map_err(|_| NotConnected::Refused)?;
+    // Heads and bodies are written whole; Nagle's algorithm would only delay the last piece.
+    let _ = socket.set_nodelay(true);
+    let mut connecting = pin!(socket.connect(server.address.into()));
+    let was_up = server.live.is_up();
+    client.timer.set(Some(client.worker.now().saturating_add(limit)));
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(result.map_err(|_| NotConnected::Refused));
+        }
+        if client.timer.poll(cx, client.worker.now()).is_ready() {
+            return Poll::Ready(Err(NotConnected::Slow));
+        }
+        if was_up && !server.live.is_up() {
+            // The checks were faster than our timeout.
+            return Poll::Ready(Err(NotConnected::Refused));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+enum Finish {
+    /// Nothing was answered, and the request may be sent again.
+    Repeat,
+    /// The client has (part of) a response.
+    Done(After, Termination),
+    /// The client gets an answer of ours.
+    Answer(u16, Termination),
+}
+
+async fn relay(
+    client: &mut Client,
+    ticket: &mut Ticket,
+    backend: &Backend,
+    mut upstream: Upstream,
+    repeatable: bool,
+    story: &mut Story,
+) -> Finish {
+    let may_stay = client.may_stay();
+    let worker = std::rc::Rc::clone(&client.worker);
+    let live = Arc::clone(&upstream.server);
+    let request = &mut ticket.request;
+    let now = worker.now();
+    let mut relay = Relay {
+        worker: &worker,
+        timer: &client.timer,
+        client: &mut client.io,
+        pending: &mut client.pending,
+        server: &mut upstream.io,
+        live: &live,
+        asked: Asked {
+            is_head: request.is_head,
+            is_10: request.is_10,
+            keep_alive: request.keep_alive && may_stay,
+            upgrade: request.upgrade,
+            websocket: request.websocket,
+            wants_trailers: request.wants_trailers,
+        },
+        body: &mut request.body,
+        repeatable,
+        client_limit: u64::from(client.frontend.settings.timeout_client.0),
+        server_limit: u64::from(backend.settings.timeout_server.0),
+        up: &mut ticket.head,
+        up_at: 0,
+        up_dead: false,
+        down: worker.buffer(),
+        down_at: 0,
+        partial: Vec::new(),
+        response: None,
+        answered_at: None,
+        interims: 0,
+        client_seen: now,
+        server_seen: now,
+        bytes_in: 0,
+        bytes_out: 0,
+        now,
+    };
+    let end = poll_fn(|cx| relay.poll(cx)).await;
+    let whole_request = relay.body.is_done() && !relay.up_dead && relay.up_at >= relay.up.len();
+    let read_whole = relay.body.is_done();
+    let response = relay.response.take();
+    let (answered_at, bytes_in) = (relay.answered_at, relay.bytes_in);
+    let touched = relay.bytes_out > 0 || answered_at.is_some() || relay.interims > 0;
+    let down = std::mem::take(&mut relay.down);
+    story.bytes += relay.bytes_out;
+    let bytes_out = relay.bytes_out;
+    worker.recycle(down);
+
+    for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
+        traffic.bytes_in.add(bytes_in);
+    }
+    live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
+    live.traffic.bytes_out.add(bytes_out);
+    client.frontend.live.traffic.bytes_out.add(bytes_out);
+    if let (Some(r), Some(at)) = (&response, answered_at) {
+        story.status = Some(r.status);
+        story.response_ms = Some(at.saturating_sub(now));
+        live.traffic.status(r.status);
+    }
+
+    let keep_alive = response.as_ref().is_some_and(|r| r.keep_alive);
+    match end {
+        End::Complete => {
+            let reusable = response.is_some_and(|r| r.reusable);
+            let after = match (keep_alive, read_whole) {
+                (true, _) => After::KeepAlive,
+                (false, true) => After::Close,
+                (false, false) => After::Linger,
+            };
+            if reusable && whole_request {
+                upstream.used = worker.now();
+                worker.pool.give(upstream);
+            }
+            Finish::Done(after, Termination::NORMAL)
+        }
+        End::Upgraded => {
+            let early = std::mem::take(&mut client.pending);
+            let (up, down) =
+                tunnel::run(&worker, &client.timer, &mut client.io, &mut upstream.io, early).await;
+            for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
+                traffic.bytes_in.add(up);
+            }
+            live.traffic.bytes_out.add(down);
+            client.frontend.live.traffic.bytes_out.add(down);
+            story.bytes += down;
+            Finish::Done(After::Close, Termination::NORMAL)
+        }
+        End::NoAnswer if repeatable && !touched => Finish::Repeat,
+        End::NoAnswer | End::BrokenHead => {
+            live.eresp.up();
+            live.server_aborts.up();
+            Finish::Answer(502, Termination::SERVER_HEAD)
+        }
+        End::BadHead => {
+            live.eresp.up();
+            Finish::Answer(502, Termination::BAD_HEAD)
+        }
+        End::ServerSlow => {
+            live.eresp.up();
+            Finish::Answer(504, Termination::SERVER_SLOW)
+        }
+        End::ServerBroke => {
+            live.eresp.up();
+            live.server_aborts.up();
+            Finish::Done(After::Close, Termination::SERVER_DATA)
+        }
+        End::ServerSilent => {
+            live.eresp.up();
+            live.server_aborts.up();
+            Finish::Done(After::Close, Termination::SERVER_DATA_SLOW)
+        }
+        End::ClientGone => {
+            live.client_aborts.up();
+            let head = answered_at.is_none();
+            let termination =
+                if head { Termination::CLIENT_HEAD } else { Termination::CLIENT_DATA };
+            Finish::Done(After::Close, termination)
+        }
+        End::ClientSilent => {
+            live.client_aborts.up();
+            client.frontend.live.ereq.up();
+            if answered_at.is_some() {
+                return Finish::Done(After::Close, Termination::CLIENT_BODY_SLOW);
+            }
+            Finish::Answer(408, Termination::CLIENT_BODY_SLOW)
+        }
+        End::BadBody => {
+            client.frontend.live.ereq.up();
+            if answered_at.is_some() {
+                return Finish::Done(After::Close, Termination::REFUSED);
+            }
+            Finish::Answer(400, Termination::REFUSED)
+        }
+    }
+}
+
+/// Answers with an error of ours.
+async fn give_up(client: &mut Client, ticket: &Ticket, story: &mut Story, status: u16) -> After {
+    let request = &ticket.request;
+    // What is left of the body must not be taken for a request.
+    let whole = request.body.is_done();
+    let stay = whole && request.keep_alive && !request.is_10 && client.may_stay();
+    story.status = Some(status);
+    story.bytes += client.answer(status, !stay, request.is_head).await;
+    match (stay, whole) {
+        (true, _) => After::KeepAlive,
+        (false, true) => After::Close,
+        (false, false) => After::Linger,
+    }
+}
+
+fn write_log(
+    client: &Client,
+    frontend: &Frontend,
+    backend: Option<&Backend>,
+    ticket: &Ticket,
+    story: &Story,
+    termination: Termination,
+    counts: [u64; 2],
+) {
+    if !frontend.settings.httplog {
+        return;
+    }
+    let name = frontend.settings.name.as_str();
+    let server = backend.zip(story.server).and_then(|(b, i)| b.servers.get(i));
+    let shared: &Shared = &client.worker.shared;
+    client.log(&Line {
+        client: client.peer,
+        accepted_ms: ticket.wall_ms,
+        frontend: name,
+        backend: backend.map_or(name, |b| b.settings.name.as_str()),
+        server: server.map_or("<NOSRV>", |s| s.name.as_str()),
+        request: Some(ticket.received - ticket.began),
+        queue: server.map(|_| 0),
+        connect: story.connected_ms,
+        response: story.response_ms,
+        total: client.worker.now() - ticket.began,
+        status: story.status,
+        bytes: story.bytes,
+        termination,
+        counts: [
+            shared.connections.now(),
+            frontend.live.traffic.current.now(),
+            counts[0],
+            counts[1],
+        ],
+        retries: story.retries,
+        redispatched: story.redispatched,
+        line: &ticket.line,
+    });
+}

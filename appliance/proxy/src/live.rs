@@ -1,0 +1,346 @@
+//! What outlives a change of settings: counters, health and turns, shared by all threads.
+//!
+//! Frontends and backends are known by name, servers by backend, name and address. Counters are
+//! relaxed atomics: each is right by itself, and nothing is decided by two of them together.
+
+use crate::balance::{Balancer, Candidate, Load};
+use crate::config::Backend;
+use crate::health::Fsm;
+use model::ServerState;
+use model::status::CheckStatus;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// Locks; what these locks protect is valid after any panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+    pub(crate) fn up(&self) {
+        self.add(1);
+    }
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+}
+
+/// How many there are now, and the most there ever were.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    now: AtomicU64,
+    max: AtomicU64,
+}
+
+impl Gauge {
+    pub(crate) fn enter(&self) -> u64 {
+        let now = self.now.fetch_add(1, Relaxed) + 1;
+        if now > self.max.load(Relaxed) {
+            self.max.fetch_max(now, Relaxed);
+        }
+        now
+    }
+    pub(crate) fn leave(&self) {
+        self.now.fetch_sub(1, Relaxed);
+    }
+    pub(crate) fn now(&self) -> u64 {
+        self.now.load(Relaxed)
+    }
+    pub(crate) fn max(&self) -> u64 {
+        self.max.load(Relaxed)
+    }
+}
+
+/// How fast a counter grows, looked at once a second.
+#[derive(Debug, Default)]
+pub(crate) struct Rate {
+    before: Counter,
+    rate: Counter,
+    max: Counter,
+}
+
+impl Rate {
+    /// Takes the counter as it is, about a second after the last time.
+    pub(crate) fn sample(&self, total: u64) {
+        let rate = total.saturating_sub(self.before.get());
+        self.before.set(total);
+        self.rate.set(rate);
+        if rate > self.max.get() {
+            self.max.set(rate);
+        }
+    }
+    pub(crate) fn get(&self) -> u64 {
+        self.rate.get()
+    }
+    pub(crate) fn max(&self) -> u64 {
+        self.max.get()
+    }
+}
+
+/// The average over the last 1,024 values.
+#[derive(Debug, Default)]
+pub(crate) struct Average {
+    sum: Counter,
+    count: Counter,
+}
+
+impl Average {
+    pub(crate) fn add(&self, value: u64) {
+        let (sum, count) = (self.sum.get(), self.count.get());
+        if count < 1024 {
+            self.count.set(count + 1);
+            self.sum.set(sum + value);
+        } else {
+            self.sum.set(sum + value - (sum / 1024).min(sum));
+        }
+    }
+    pub(crate) fn get(&self) -> u64 {
+        self.sum.get() / self.count.get().max(1)
+    }
+}
+
+/// Traffic of a frontend, backend or server.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) current: Gauge,
+    pub(crate) total: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) rate: Rate,
+    /// Responses: 1xx to 5xx, then any other.
+    pub(crate) statuses: [Counter; 6],
+}
+
+impl Traffic {
+    pub(crate) fn status(&self, status: u16) {
+        let class = match status {
+            100..=599 => usize::from(status / 100 - 1),
+            _ => 5,
+        };
+        self.statuses[class].up();
+    }
+}
+
+/// A frontend's state.
+#[derive(Debug, Default)]
+pub(crate) struct FrontendLive {
+    pub(crate) traffic: Traffic,
+    pub(crate) requests: Counter,
+    pub(crate) request_rate: Rate,
+    pub(crate) ereq: Counter,
+    /// Wakes who waits for a connection to end because there are `maxconn`.
+    pub(crate) room: Notify,
+}
+
+/// Since when it has been up or down, and for how long it was down before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uptime {
+    pub(crate) up: bool,
+    pub(crate) since: Instant,
+    pub(crate) down_before_ms: u64,
+    pub(crate) downs: u64,
+}
+
+impl Uptime {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { up: true, since: now, down_before_ms: 0, downs: 0 }
+    }
+
+    pub(crate) fn set(&mut self, up: bool, now: Instant) -> bool {
+        if self.up == up {
+            return false;
+        }
+        let spent = now.saturating_duration_since(self.since);
+        if up {
+            self.down_before_ms += u64::try_from(spent.as_millis()).unwrap_or(0);
+        } else {
+            self.downs += 1;
+        }
+        (self.up, self.since) = (up, now);
+        true
+    }
+
+    pub(crate) fn since_s(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.since).as_secs()
+    }
+
+    pub(crate) fn downtime_s(&self, now: Instant) -> u64 {
+        let current = if self.up { 0 } else { self.since_s(now) };
+        self.down_before_ms / 1000 + current
+    }
+}
+
+/// A backend's state.
+#[derive(Debug)]
+pub(crate) struct BackendLive {
+    pub(crate) traffic: Traffic,
+    pub(crate) econ: Counter,
+    pub(crate) uptime: Mutex<Uptime>,
+    /// Changes with everything that can change who can be chosen.
+    version: AtomicU64,
+    turn: Mutex<(u64, Balancer)>,
+    clock: AtomicU64,
+}
+
+impl BackendLive {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            traffic: Traffic::default(),
+            econ: Counter::default(),
+            uptime: Mutex::new(Uptime::new(now)),
+            version: AtomicU64::new(1),
+            turn: Mutex::default(),
+            clock: AtomicU64::new(0),
+        }
+    }
+
+    /// Somebody went up or down, came, left or changed weight.
+    pub(crate) fn changed(&self) {
+        self.version.fetch_add(1, Relaxed);
+    }
+
+    /// The next server for a request, by its place in `backend`.
+    pub(crate) fn pick(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
+        let mut turn = lock(&self.turn);
+        // A thread may still hold the list of before a change; the version it brings tells
+        // one list from another.
+        let version = self.version.load(Relaxed) ^ (backend.generation << 32);
+        if turn.0 != version {
+            turn.0 = version;
+            turn.1.set(backend.settings.balance, candidates(backend));
+        }
+        turn.1.pick(avoid, |index| {
+            let server = &backend.servers[index].live;
+            Load { running: server.traffic.current.now(), touched: server.touched.get() }
+        })
+    }
+
+    /// Another time, later than all before.
+    pub(crate) fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Relaxed) + 1
+    }
+}
+
+/// Who can be chosen: the usable servers, or else the first usable backup.
+pub(crate) fn candidates(backend: &Backend) -> Vec<Candidate> {
+    let usable = |backup: bool| {
+        backend.servers.iter().enumerate().filter(move |(_, s)| {
+            s.backup == backup
+                && s.state == ServerState::Ready
+                && s.weight.get() > 0
+                && s.live.is_up()
+        })
+    };
+    let candidate = |(index, s): (usize, &crate::config::Server)| Candidate {
+        index,
+        weight: u32::from(s.weight.get()),
+    };
+    let all: Vec<_> = usable(false).map(candidate).collect();
+    if all.is_empty() { usable(true).take(1).map(candidate).collect() } else { all }
+}
+
+/// What the checks have found.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) fsm: Fsm,
+    pub(crate) last: CheckStatus,
+    pub(crate) uptime: Uptime,
+}
+
+const UP: u8 = 0;
+const DOWN: u8 = 1;
+const UNCHECKED: u8 = 2;
+
+/// A server's state.
+#[derive(Debug)]
+pub(crate) struct ServerLive {
+    /// Tells its connections from those of a former server of the same name.
+    pub(crate) id: u64,
+    health: AtomicU8,
+    pub(crate) checked: Mutex<Checked>,
+    pub(crate) traffic: Traffic,
+    pub(crate) econ: Counter,
+    pub(crate) eresp: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) redispatches: Counter,
+    pub(crate) chosen: Counter,
+    pub(crate) connects: Counter,
+    pub(crate) reuses: Counter,
+    pub(crate) idle: Gauge,
+    pub(crate) client_aborts: Counter,
+    pub(crate) server_aborts: Counter,
+    pub(crate) connect_time: Average,
+    pub(crate) response_time: Average,
+    pub(crate) total_time: Average,
+    /// The millisecond (of this process) of its last request; 0 for none.
+    pub(crate) last_request: Counter,
+    pub(crate) touched: Counter,
+    /// Its connections are to be closed when idle: in maintenance, or gone from the settings.
+    pub(crate) retired: AtomicBool,
+}
+
+impl ServerLive {
+    pub(crate) fn new(id: u64, check: &model::Check, now: Instant) -> Self {
+        Self {
+            id,
+            health: AtomicU8::new(if check.enabled { UP } else { UNCHECKED }),
+            checked: Mutex::new(Checked {
+                fsm: Fsm::new(check.rise, check.fall),
+                last: CheckStatus { check_status: "INI".to_owned(), ..CheckStatus::default() },
+                uptime: Uptime::new(now),
+            }),
+            traffic: Traffic::default(),
+            econ: Counter::default(),
+            eresp: Counter::default(),
+            retries: Counter::default(),
+            redispatches: Counter::default(),
+            chosen: Counter::default(),
+            connects: Counter::default(),
+            reuses: Counter::default(),
+            idle: Gauge::default(),
+            client_aborts: Counter::default(),
+            server_aborts: Counter::default(),
+            connect_time: Average::default(),
+            response_time: Average::default(),
+            total_time: Average::default(),
+            last_request: Counter::default(),
+            touched: Counter::default(),
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// Up, or not checked.
+    pub(crate) fn is_up(&self) -> bool {
+        self.health.load(Relaxed) != DOWN
+    }
+
+    pub(crate) fn health(&self) -> model::status::Health {
+        match self.health.load(Relaxed) {
+            DOWN => model::status::Health::Down,
+            UNCHECKED => model::status::Health::Unchecked,
+            _ => model::status::Health::Up,
+        }
+    }
+
+    /// Notes what the checks say; None when there are none.
+    pub(crate) fn set_health(&self, up: Option<bool>) {
+        let health = match up {
+            Some(true) => UP,
+            Some(false) => DOWN,
+            None => UNCHECKED,
+        };
+        self.health.store(health, Relaxed);
+    }
+}

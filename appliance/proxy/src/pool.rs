@@ -1,0 +1,113 @@
+//! A thread's idle connections to servers.
+
+use crate::live::ServerLive;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+use tokio::net::TcpStream;
+
+/// Idle connections kept to one server by one thread.
+const PER_SERVER: usize = 64;
+/// An idle connection is closed after so long.
+const IDLE_MS: u64 = 30_000;
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) io: TcpStream,
+    pub(crate) server: Arc<ServerLive>,
+    /// The millisecond of its last use.
+    pub(crate) used: u64,
+}
+
+#[derive(Debug)]
+struct Idle {
+    server: Arc<ServerLive>,
+    connections: Vec<Upstream>,
+}
+
+/// Idle connections by server.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(RefCell<HashMap<u64, Idle>>);
+
+impl Pool {
+    /// A connection that was still open a moment ago, the most recently used first, used last
+    /// not before `since`.
+    pub(crate) fn take(&self, server: &ServerLive, since: u64) -> Option<Upstream> {
+        let mut all = self.0.borrow_mut();
+        let idle = all.get_mut(&server.id)?;
+        while let Some(connection) = idle.connections.pop() {
+            if connection.used < since {
+                idle.connections.push(connection);
+                return None;
+            }
+            server.idle.leave();
+            if is_quiet(&connection.io) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next request.
+    pub(crate) fn give(&self, connection: Upstream) {
+        if connection.server.retired.load(Relaxed) {
+            return;
+        }
+        let mut all = self.0.borrow_mut();
+        let idle = all.entry(connection.server.id).or_insert_with(|| Idle {
+            server: Arc::clone(&connection.server),
+            connections: Vec::new(),
+        });
+        if idle.connections.len() < PER_SERVER {
+            connection.server.idle.enter();
+            idle.connections.push(connection);
+        }
+    }
+
+    /// Closes those that are too old, that the server has closed, or whose server is retired.
+    pub(crate) fn purge(&self, now: u64) {
+        self.0.borrow_mut().retain(|_, idle| {
+            let retired = idle.server.retired.load(Relaxed);
+            let server = Arc::clone(&idle.server);
+            idle.connections.retain(|c| {
+                let keep = !retired && c.used + IDLE_MS > now && is_quiet(&c.io);
+                if !keep {
+                    server.idle.leave();
+                }
+                keep
+            });
+            !idle.connections.is_empty()
+        });
+    }
+
+    /// Is there any?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for idle in self.0.borrow().values() {
+            idle.connections.iter().for_each(|_| idle.server.idle.leave());
+        }
+    }
+}
+
+/// Nothing has come from the other side: neither its farewell nor bytes nobody asked for. Costs
+/// a system call only when the runtime has seen something.
+fn is_quiet(io: &TcpStream) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    match io.poll_read_ready(&mut cx) {
+        Poll::Pending => true,
+        Poll::Ready(Ok(())) => {
+            // An earlier read may have left this set although nothing is there.
+            let mut byte = [0_u8; 1];
+            matches!(io.try_read(&mut byte), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
+        }
+        Poll::Ready(Err(_)) => false,
+    }
+}

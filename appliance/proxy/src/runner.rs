@@ -1,0 +1,318 @@
+//! The manager: turns snapshots into listeners, workers and checks, and watches over them.
+
+use crate::check::{self, Checks};
+use crate::listen;
+use crate::live::lock;
+use crate::shared::Shared;
+use crate::status;
+use crate::worker::{self, Order};
+use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver};
+use model::{Effective, Revision, Role};
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// How often the manager looks after its workers.
+const WATCH: Duration = Duration::from_millis(200);
+/// A worker not seen for so long is not fit to hold the floating IP.
+const STALE_MS: u64 = 3000;
+/// Requests get so long to finish when the appliance stops and nobody said how long.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What the manager shares with its handle.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    pub(crate) shared: Arc<Shared>,
+    /// Addresses that are listened at.
+    pub(crate) open: Mutex<BTreeSet<SocketAddrV4>>,
+    pub(crate) ready: watch::Sender<bool>,
+    /// Until when requests may finish; None while nobody wants to stop.
+    pub(crate) stop_by: watch::Sender<Option<Instant>>,
+    pub(crate) stopped: watch::Sender<bool>,
+}
+
+struct Member {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// The manager's own state; survives a fault of the manager.
+pub(crate) struct Manager {
+    outside: Arc<Outside>,
+    reporter: Reporter,
+    workers: Vec<Member>,
+    checks: Checks,
+    running: Option<Running>,
+    sampled: Instant,
+    tried: Instant,
+}
+
+struct Running {
+    revision: Revision,
+    wanted: Wanted,
+    problem: Option<String>,
+}
+
+/// The part of the settings that concerns the proxy.
+#[derive(Clone, Default, PartialEq)]
+struct Wanted {
+    balancer: bool,
+    effective: Effective,
+}
+
+impl Wanted {
+    fn of(snapshot: &Snapshot) -> Self {
+        let all = &snapshot.effective;
+        if !all.is(Role::Balancer) {
+            return Self::default();
+        }
+        let effective = Effective {
+            frontends: all.frontends.clone(),
+            backends: all.backends.clone(),
+            ..Effective::default()
+        };
+        Self { balancer: true, effective }
+    }
+}
+
+impl Manager {
+    pub(crate) fn new(outside: Arc<Outside>, reporter: Reporter) -> Self {
+        let now = Instant::now();
+        Self {
+            outside,
+            reporter,
+            workers: Vec::new(),
+            checks: Checks::default(),
+            running: None,
+            sampled: now,
+            tried: now,
+        }
+    }
+
+    /// Runs until the appliance stops.
+    pub(crate) async fn run(&mut self, mut snapshots: SnapshotReceiver, shutdown: Shutdown) {
+        let mut stop_by = self.outside.stop_by.subscribe();
+        let first = snapshots.borrow_and_update().clone();
+        self.apply(&first);
+        loop {
+            let busy = !self.workers.is_empty();
+            tokio::select! {
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let next = snapshots.borrow_and_update().clone();
+                    self.apply(&next);
+                }
+                () = tokio::time::sleep(WATCH), if busy => self.look_after(),
+                () = shutdown.requested() => break,
+                _ = stop_by.wait_for(Option::is_some) => break,
+            }
+        }
+        self.stop().await;
+    }
+
+    fn apply(&mut self, snapshot: &Snapshot) {
+        let wanted = Wanted::of(snapshot);
+        let same = self.running.as_ref().is_some_and(|r| r.wanted == wanted);
+        let shared = Arc::clone(&self.outside.shared);
+        if !same {
+            let config = Arc::new(shared.registry.build(&wanted.effective, Instant::now()));
+            shared.active.store(wanted.balancer, Release);
+            shared.publish(Arc::clone(&config));
+            self.checks.set(&shared, self.reporter.board(), &config.backends);
+            config.backends.iter().for_each(|b| check::settle(b));
+        }
+        let running = Running { revision: snapshot.revision, wanted, problem: None };
+        self.running = Some(running);
+        self.listen();
+        self.report();
+    }
+
+    /// Brings listeners and workers in line with the settings.
+    fn listen(&mut self) {
+        let shared = Arc::clone(&self.outside.shared);
+        let config = shared.config();
+        let wanted: BTreeSet<SocketAddrV4> = config.addresses().collect();
+        let mut open = lock(&self.outside.open).clone();
+        let gone: Vec<_> = open.difference(&wanted).copied().collect();
+        for address in gone {
+            self.tell(|| Some(Order::Close(address)));
+            open.remove(&address);
+        }
+        let mut problem = None;
+        if !wanted.is_empty() {
+            problem = self.hire(&open).err();
+        }
+        for address in wanted {
+            if problem.is_some() || open.contains(&address) {
+                continue;
+            }
+            match self.open(address, &open) {
+                Ok(()) => {
+                    open.insert(address);
+                }
+                Err(reason) => problem = Some(reason),
+            }
+        }
+        *lock(&self.outside.open) = open;
+        self.tried = Instant::now();
+        if let Some(running) = &mut self.running {
+            running.problem = problem;
+        }
+        self.judge();
+    }
+
+    /// Opens an address on every worker, or on none.
+    fn open(&self, address: SocketAddrV4, open: &BTreeSet<SocketAddrV4>) -> Result<(), String> {
+        let explain = |error: std::io::Error| listen::explain(address, &error);
+        // A foreign program that shares its port as we do would get half of the visitors.
+        if !open.iter().any(|a| a.port() == address.port()) {
+            if let Err(error) = listen::probe(address, false) {
+                if listen::holder(address) != listen::Holder::Ourselves {
+                    return Err(explain(error));
+                }
+            }
+        }
+        let sockets: Result<Vec<_>, _> =
+            self.workers.iter().map(|_| listen::open(address)).collect();
+        let mut sockets = sockets.map_err(explain)?.into_iter();
+        self.tell(|| Some(Order::Open(address, sockets.next()?)));
+        tracing::info!("listening on {address}");
+        Ok(())
+    }
+
+    fn tell(&self, mut order: impl FnMut() -> Option<Order>) {
+        for member in &self.workers {
+            if let Some(order) = order() {
+                // A worker that is gone is replaced by look_after().
+                let _ = member.orders.send(order);
+            }
+        }
+    }
+
+    /// Starts the workers that are missing, with all listeners that are open.
+    fn hire(&mut self, open: &BTreeSet<SocketAddrV4>) -> Result<(), String> {
+        let shared = &self.outside.shared;
+        for index in 0..shared.threads() {
+            let dead = match self.workers.get(index) {
+                None => false,
+                Some(member) if member.thread.is_finished() => true,
+                Some(_) => continue,
+            };
+            if dead {
+                tracing::error!("a balancing thread failed and is started again");
+            }
+            let (orders, receiver) = mpsc::unbounded_channel();
+            let own = Arc::clone(shared);
+            shared.beat(index, shared.now_ms());
+            let thread = std::thread::Builder::new()
+                .name(format!("proxy-{index}"))
+                .spawn(move || {
+                    if let Err(error) = worker::run(own, index, receiver) {
+                        tracing::error!("a balancing thread cannot run: {error}");
+                    }
+                })
+                .map_err(|e| format!("a balancing thread cannot be started: {e}"))?;
+            for address in open {
+                let socket = listen::open(*address).map_err(|e| listen::explain(*address, &e))?;
+                let _ = orders.send(Order::Open(*address, socket));
+            }
+            let member = Member { orders, thread };
+            match self.workers.get_mut(index) {
+                Some(old) => *old = member,
+                None => self.workers.push(member),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every now and then: replaces dead workers, tries again what failed, takes the rates.
+    fn look_after(&mut self) {
+        let shared = Arc::clone(&self.outside.shared);
+        if self.sampled.elapsed() >= Duration::from_secs(1) {
+            self.sampled = Instant::now();
+            status::sample(&shared.config());
+        }
+        let active = !shared.config().frontends.is_empty();
+        if !active {
+            let idle = shared.connections.now() == 0 && shared.listeners.load(Acquire) == 0;
+            if idle {
+                self.dismiss();
+            }
+            return;
+        }
+        let dead = self.workers.iter().any(|m| m.thread.is_finished());
+        let failed = self.running.as_ref().is_some_and(|r| r.problem.is_some());
+        if dead || (failed && self.tried.elapsed() >= Duration::from_secs(1)) {
+            self.listen();
+            self.report();
+        } else {
+            self.judge();
+        }
+    }
+
+    /// Says whether this node is fit to be sent visitors.
+    fn judge(&self) {
+        let shared = &self.outside.shared;
+        let ready = self.running.as_ref().is_some_and(|running| {
+            let now = shared.now_ms();
+            let fresh = |i| now.saturating_sub(shared.last_beat(i)) < STALE_MS;
+            running.wanted.balancer
+                && running.problem.is_none()
+                && (0..self.workers.len()).all(fresh)
+        });
+        self.outside.ready.send_if_modified(|r| std::mem::replace(r, ready) != ready);
+    }
+
+    fn report(&self) {
+        let Some(running) = &self.running else { return };
+        match &running.problem {
+            Some(reason) => self.reporter.degraded(running.revision, reason.clone()),
+            None if running.wanted.balancer && !running.wanted.effective.frontends.is_empty() => {
+                self.reporter.applied(running.revision);
+            }
+            None => self.reporter.idle(running.revision),
+        }
+    }
+
+    fn dismiss(&mut self) {
+        self.tell(|| Some(Order::Stop));
+        for member in self.workers.drain(..) {
+            if member.thread.join().is_err() {
+                tracing::error!("a balancing thread ended with a fault");
+            }
+        }
+    }
+
+    /// The end: what is queued is accepted, what runs may finish.
+    async fn stop(&mut self) {
+        let shared = Arc::clone(&self.outside.shared);
+        self.outside.ready.send_replace(false);
+        shared.draining.store(true, Release);
+        shared.look_again();
+        let open = std::mem::take(&mut *lock(&self.outside.open));
+        for address in open {
+            self.tell(|| Some(Order::Close(address)));
+        }
+        let farewell = Instant::now() + FAREWELL;
+        loop {
+            let by = self.outside.stop_by.borrow().unwrap_or(farewell);
+            let done = shared.connections.now() == 0 && shared.listeners.load(Acquire) == 0;
+            if done || Instant::now() >= by {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.checks = Checks::default();
+        let nothing = shared.registry.build(&Effective::default(), Instant::now());
+        shared.publish(Arc::new(nothing));
+        self.dismiss();
+        shared.access.stop();
+        self.outside.stopped.send_replace(true);
+    }
+}

@@ -1,0 +1,96 @@
+//! What all threads of the proxy see.
+
+use crate::access::AccessLog;
+use crate::config::{Config, Registry};
+use crate::live::{Counter, Gauge, lock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The proxy's common state.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    started: Instant,
+    config: Mutex<Arc<Config>>,
+    /// The generation of `config`; workers compare it instead of taking the lock.
+    pub(crate) generation: AtomicU64,
+    pub(crate) registry: Registry,
+    /// Grows when something happened that waiting requests must look at.
+    pub(crate) health_epoch: AtomicU64,
+    /// Listening sockets open, over all workers.
+    pub(crate) listeners: AtomicUsize,
+    /// Connections of visitors.
+    pub(crate) connections: Gauge,
+    pub(crate) accept_errors: Counter,
+    /// The process is about to end: idle connections go, the others finish.
+    pub(crate) draining: AtomicBool,
+    pub(crate) access: AccessLog,
+    beats: Vec<AtomicU64>,
+    /// This node balances.
+    pub(crate) active: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self {
+            started: Instant::now(),
+            config: Mutex::default(),
+            generation: AtomicU64::new(0),
+            registry: Registry::default(),
+            health_epoch: AtomicU64::new(0),
+            listeners: AtomicUsize::new(0),
+            connections: Gauge::default(),
+            accept_errors: Counter::default(),
+            draining: AtomicBool::new(false),
+            access: AccessLog::default(),
+            beats: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            active: AtomicBool::new(false),
+        }
+    }
+
+    /// The settings of this moment.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&lock(&self.config))
+    }
+
+    /// Publishes other settings.
+    pub(crate) fn publish(&self, config: Arc<Config>) {
+        let generation = config.generation;
+        *lock(&self.config) = config;
+        self.generation.store(generation, Ordering::Release);
+        self.look_again();
+    }
+
+    /// Has every waiting request look at its server again.
+    pub(crate) fn look_again(&self) {
+        self.health_epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Milliseconds since the proxy started, and one more so that 0 can mean never.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn wall_ms() -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(0)
+    }
+
+    /// A worker is alive.
+    pub(crate) fn beat(&self, worker: usize, now: u64) {
+        if let Some(beat) = self.beats.get(worker) {
+            beat.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The millisecond a worker was last seen alive.
+    pub(crate) fn last_beat(&self, worker: usize) -> u64 {
+        self.beats.get(worker).map_or(0, |b| b.load(Ordering::Relaxed))
+    }
+
+    /// How many workers there may be.
+    pub(crate) fn threads(&self) -> usize {
+        self.beats.len()
+    }
+}

@@ -1,0 +1,145 @@
+//! The live state in the words of the model.
+
+use crate::config::{Backend, Config, Frontend, Server};
+use crate::live::{Traffic, lock};
+use crate::shared::Shared;
+use model::Endpoint;
+use model::status::{
+    BackendStatus, FrontendStatus, HttpCounters, ProxyStatus, ServerStatus, TrafficCounters,
+};
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::time::Instant;
+
+/// Everything, at this moment.
+pub(crate) fn proxy(shared: &Shared, open: &BTreeSet<SocketAddrV4>, threads: usize) -> ProxyStatus {
+    let config: &Config = &shared.config();
+    let now = Instant::now();
+    let mut ids = 1..;
+    let mut id = || ids.next().unwrap_or(u32::MAX);
+    ProxyStatus {
+        frontends: config.frontends.iter().map(|f| frontend(f, id(), open)).collect(),
+        backends: config.backends.iter().map(|b| backend(b, id(), shared, now)).collect(),
+        curr_conns: shared.connections.now(),
+        threads: u32::try_from(threads).unwrap_or(u32::MAX),
+    }
+}
+
+fn traffic(t: &Traffic) -> TrafficCounters {
+    TrafficCounters {
+        scur: t.current.now(),
+        smax: t.current.max(),
+        stot: t.total.get(),
+        bin: t.bytes_in.get(),
+        bout: t.bytes_out.get(),
+        rate: t.rate.get(),
+        rate_max: t.rate.max(),
+    }
+}
+
+fn http(t: &Traffic) -> HttpCounters {
+    let [a, b, c, d, e, other] = &t.statuses;
+    HttpCounters {
+        hrsp_1xx: a.get(),
+        hrsp_2xx: b.get(),
+        hrsp_3xx: c.get(),
+        hrsp_4xx: d.get(),
+        hrsp_5xx: e.get(),
+        hrsp_other: other.get(),
+    }
+}
+
+fn frontend(f: &Frontend, iid: u32, open: &BTreeSet<SocketAddrV4>) -> FrontendStatus {
+    let live = &f.live;
+    FrontendStatus {
+        name: f.settings.name.clone(),
+        iid,
+        bind: f.settings.bind.clone(),
+        open: !f.listen.is_empty() && f.listen.iter().all(|a| open.contains(a)),
+        slim: f.settings.maxconn,
+        traffic: traffic(&live.traffic),
+        http: http(&live.traffic),
+        dreq: 0,
+        ereq: live.ereq.get(),
+        req_tot: live.requests.get(),
+        req_rate: live.request_rate.get(),
+        req_rate_max: live.request_rate.max(),
+    }
+}
+
+fn backend(b: &Backend, iid: u32, shared: &Shared, now: Instant) -> BackendStatus {
+    let uptime = *lock(&b.live.uptime);
+    let sids = 1..;
+    BackendStatus {
+        name: b.settings.name.clone(),
+        iid,
+        balance: b.settings.balance,
+        traffic: traffic(&b.live.traffic),
+        http: http(&b.live.traffic),
+        econ: b.live.econ.get(),
+        lastchg: uptime.since_s(now),
+        downtime: uptime.downtime_s(now),
+        chkdown: uptime.downs,
+        servers: b
+            .servers
+            .iter()
+            .zip(sids)
+            .map(|(s, sid)| server(b, s, sid, shared, now))
+            .collect(),
+    }
+}
+
+fn server(b: &Backend, s: &Server, sid: u32, shared: &Shared, now: Instant) -> ServerStatus {
+    let live = &s.live;
+    let checked = lock(&live.checked);
+    let mut check = checked.last.clone();
+    check.check_health = checked.fsm.health();
+    let uptime = checked.uptime;
+    drop(checked);
+    ServerStatus {
+        name: s.name.clone(),
+        sid,
+        addr: Endpoint(s.address),
+        state: s.state,
+        health: live.health(),
+        weight: s.weight,
+        backup: s.backup,
+        check_fall: b.settings.check.fall,
+        check_rise: b.settings.check.rise,
+        check,
+        lastchg: uptime.since_s(now),
+        downtime: uptime.downtime_s(now),
+        lastsess: match live.last_request.get() {
+            0 => None,
+            at => Some(shared.now_ms().saturating_sub(at) / 1000),
+        },
+        traffic: traffic(&live.traffic),
+        http: http(&live.traffic),
+        econ: live.econ.get(),
+        eresp: live.eresp.get(),
+        wretr: live.retries.get(),
+        wredis: live.redispatches.get(),
+        lbtot: live.chosen.get(),
+        connect: live.connects.get(),
+        reuse: live.reuses.get(),
+        srv_icur: live.idle.now(),
+        cli_abrt: live.client_aborts.get(),
+        srv_abrt: live.server_aborts.get(),
+        ctime: live.connect_time.get(),
+        rtime: live.response_time.get(),
+        ttime: live.total_time.get(),
+    }
+}
+
+/// Takes the rates of the last second.
+pub(crate) fn sample(config: &Config) {
+    let rate = |t: &Traffic| t.rate.sample(t.total.get());
+    for f in &config.frontends {
+        rate(&f.live.traffic);
+        f.live.request_rate.sample(f.live.requests.get());
+    }
+    for b in &config.backends {
+        rate(&b.live.traffic);
+        b.servers.iter().for_each(|s| rate(&s.live.traffic));
+    }
+}

@@ -1,0 +1,266 @@
+//! One thread of the data plane: its listeners, its connections, its pool.
+
+use crate::client;
+use crate::config::{Config, Frontend};
+use crate::pool::Pool;
+use crate::shared::Shared;
+use crate::timers::Timers;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+/// What a read takes at most. One buffer for all connections of the thread.
+const SCRATCH: usize = 128 * 1024;
+/// How finely deadlines are kept.
+const TICK: Duration = Duration::from_millis(100);
+/// How often an idle thread shows that it is alive.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+/// Buffers kept for the next request, and the largest of them.
+const BUFFERS: usize = 64;
+const BUFFER_LIMIT: usize = 32 * 1024;
+/// A closing listener takes what finishes its handshake within this time.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
+
+/// What the manager tells a worker.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Accept connections from this listener.
+    Open(SocketAddrV4, std::net::TcpListener),
+    /// Accept what waits, then close.
+    Close(SocketAddrV4),
+    /// End.
+    Stop,
+}
+
+/// A thread's state; never leaves the thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    config: RefCell<Arc<Config>>,
+    generation: Cell<u64>,
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    pub(crate) pool: Pool,
+    pub(crate) timers: Timers,
+    busy: Notify,
+}
+
+impl Worker {
+    /// The settings of this moment.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        let generation = self.shared.generation.load(Acquire);
+        if generation != self.generation.get() {
+            *self.config.borrow_mut() = self.shared.config();
+            self.generation.set(generation);
+        }
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Changes whenever [`Self::config`] may return something else.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.generation.load(Acquire)
+    }
+
+    /// Milliseconds of the process.
+    pub(crate) fn now(&self) -> u64 {
+        self.shared.now_ms()
+    }
+
+    /// An empty buffer.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn recycle(&self, mut buffer: Vec<u8>) {
+        let mut all = self.buffers.borrow_mut();
+        if all.len() < BUFFERS && (1..=BUFFER_LIMIT).contains(&buffer.capacity()) {
+            buffer.clear();
+            all.push(buffer);
+        }
+    }
+
+    /// Says that there is a deadline to watch.
+    pub(crate) fn watch_timers(&self) {
+        self.busy.notify_one();
+    }
+}
+
+/// Runs a worker on the current thread until it is told to stop.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    index: usize,
+    orders: mpsc::UnboundedReceiver<Order>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let worker = Rc::new(Worker {
+        config: RefCell::new(shared.config()),
+        generation: Cell::new(shared.generation.load(Acquire)),
+        scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+        buffers: RefCell::default(),
+        pool: Pool::default(),
+        timers: Timers::default(),
+        busy: Notify::new(),
+        shared,
+    });
+    local.block_on(&runtime, obey(worker, index, orders));
+    Ok(())
+}
+
+async fn obey(worker: Rc<Worker>, index: usize, mut orders: mpsc::UnboundedReceiver<Order>) {
+    spawn_local(tick(Rc::clone(&worker), index));
+    let mut listeners: HashMap<SocketAddrV4, (Rc<Notify>, JoinHandle<()>)> = HashMap::new();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Open(address, listener) => match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let close = Rc::new(Notify::new());
+                    let accepting =
+                        accept(Rc::clone(&worker), listener, address, Rc::clone(&close));
+                    let task = spawn_local(accepting);
+                    listeners.insert(address, (close, task));
+                }
+                Err(error) => tracing::error!("cannot accept connections at {address}: {error}"),
+            },
+            Order::Close(address) => {
+                if let Some((close, _)) = listeners.remove(&address) {
+                    close.notify_one();
+                }
+            }
+            Order::Stop => break,
+        }
+    }
+}
+
+/// The thread's clockwork: deadlines, pool, heartbeat.
+async fn tick(worker: Rc<Worker>, index: usize) {
+    let mut health_seen = worker.shared.health_epoch.load(Relaxed);
+    let mut purged = 0;
+    loop {
+        let now = worker.now();
+        worker.shared.beat(index, now);
+        let epoch = worker.shared.health_epoch.load(Acquire);
+        if epoch == health_seen {
+            worker.timers.tick(now);
+        } else {
+            // A server went down or the settings changed: everybody who waits looks again.
+            health_seen = epoch;
+            worker.timers.wake_all();
+            worker.pool.purge(now);
+        }
+        if now >= purged + 1000 {
+            purged = now;
+            worker.pool.purge(now);
+        }
+        if worker.timers.is_empty() && worker.pool.is_empty() {
+            tokio::select! {
+                () = tokio::time::sleep(IDLE_TICK) => {}
+                () = worker.busy.notified() => {}
+            }
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Accepts connections until told to close, and then those that are already on their way.
+async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    address: SocketAddrV4,
+    close: Rc<Notify>,
+) {
+    let _counted = Counted::new(&worker.shared);
+    let mut frontend: Option<Arc<Frontend>> = worker.config().at(&address).cloned();
+    let mut generation = worker.generation();
+    let closing = close.notified();
+    tokio::pin!(closing);
+    loop {
+        if generation != worker.generation() {
+            generation = worker.generation();
+            // While the last connections of a removed frontend come in, it stays what it was.
+            frontend = worker.config().at(&address).cloned().or(frontend);
+        }
+        let Some(at) = &frontend else { return };
+        if at.live.traffic.current.now() >= u64::from(at.settings.maxconn) {
+            let room = at.live.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if at.live.traffic.current.now() >= u64::from(at.settings.maxconn) {
+                tokio::select! {
+                    () = room => {}
+                    () = &mut closing => break,
+                    // The limit itself may have been raised.
+                    () = tokio::time::sleep(IDLE_TICK) => {}
+                }
+                continue;
+            }
+        }
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => match accepted {
+                Ok((stream, SocketAddr::V4(peer))) => {
+                    client::spawn(&worker, stream, peer, address, at);
+                }
+                Ok(_) => {}
+                Err(error) => pause(&worker, &error).await,
+            },
+            () = &mut closing => break,
+        }
+    }
+    if let Some(frontend) = frontend {
+        last_connections(&worker, &listener, address, &frontend).await;
+    }
+}
+
+/// Counts an open listener for as long as it is one.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.listeners.fetch_add(1, AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, AcqRel);
+    }
+}
+
+/// Closing a listener resets what waits in its queue. So new handshakes are kept out first, those
+/// under way get time to finish, and what is in the queue is accepted.
+async fn last_connections(
+    worker: &Rc<Worker>,
+    listener: &TcpListener,
+    address: SocketAddrV4,
+    frontend: &Arc<Frontend>,
+) {
+    if let Err(error) = crate::listen::refuse_new(listener) {
+        tracing::debug!("new connections to {address} cannot be kept out: {error}");
+    }
+    let end = tokio::time::Instant::now() + LAST_HANDSHAKES;
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout_at(end, listener.accept()).await {
+        if let SocketAddr::V4(peer) = peer {
+            client::spawn(worker, stream, peer, address, frontend);
+        }
+    }
+}
+
+/// Waits after a failed accept. Most failures concern that one connection; without descriptors
+/// or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM) trying again at once would only spin.
+async fn pause(worker: &Worker, error: &std::io::Error) {
+    let short = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    if error.raw_os_error().is_some_and(|code| short.contains(&code)) {
+        worker.shared.accept_errors.up();
+        tokio::time::sleep(TICK).await;
+    }
+}
