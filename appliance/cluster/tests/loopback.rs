@@ -9,7 +9,7 @@ use model::{Link, NODE_PORT, Node, NodeId, Revision, Secret, Settings};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -168,6 +168,28 @@ async fn two_nodes_know_how_the_other_is() {
     eventually("out of reach", silent).await;
     pages.changed().await.unwrap();
     assert!(begun.elapsed() < Duration::from_millis(3500));
+}
+
+#[tokio::test]
+async fn nodes_whose_reports_never_repeat_do_not_keep_each_other_awake() {
+    let (one, two) = two();
+    for node in [&one, &two] {
+        // As counters and ages do: another value at each look.
+        let looks = AtomicU32::new(0);
+        node.board.provide(move |status| status.pid = looks.fetch_add(1, Ordering::Relaxed));
+    }
+    one.meets(&two).await;
+    tokio::time::sleep(Duration::from_millis(500)).await; // the news of the start are over
+    let (before, mut changes) = (one.knows(&two).unwrap().pid, one.board.changes());
+    changes.mark_unchanged();
+    let (begun, mut wakes) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_millis(3100) {
+        if tokio::time::timeout(Duration::from_millis(100), changes.changed()).await.is_ok() {
+            wakes += 1;
+        }
+    }
+    assert!((3..=5).contains(&wakes), "a report a second, not {wakes} in 3 s");
+    assert!(one.knows(&two).unwrap().pid - before <= 5);
 }
 
 #[tokio::test]

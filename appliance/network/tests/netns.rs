@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -449,6 +449,33 @@ fn a_system_that_refuses_is_said() {
     node.degraded("ARP and routing rules of eth0 could not be set");
     node.degraded("the name servers could not be set: /proc/version");
     assert!(lab.addresses("eth0").contains("192.168.1.10/24"), "all the same");
+}
+
+#[test]
+fn a_program_that_fights_for_the_addresses_is_said_and_costs_little() {
+    let lab = Lab::new();
+    let (_folder, options) = options();
+    let node = Running::start(&lab, options);
+    node.applied();
+    let (enough, removals) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let (stop, count) = (enough.clone(), removals.clone());
+    let enemy = inside(&lab.namespace("node"), move || {
+        let kernel = Kernel::open().unwrap();
+        while !stop.load(Ordering::Relaxed) {
+            for address in kernel.interface("eth0").unwrap().unwrap().addresses {
+                kernel.remove("eth0", address).unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    node.degraded("another program keeps changing this node's addresses");
+    let before = removals.load(Ordering::Relaxed);
+    std::thread::sleep(Duration::from_secs(2)); // what is counted is how little happens in it
+    let more = removals.load(Ordering::Relaxed) - before;
+    enough.store(true, Ordering::Relaxed);
+    enemy.join().unwrap();
+    assert!((1..=4).contains(&more), "{more} corrections in 2 s");
+    eventually("the address is back", || lab.addresses("eth0").contains("192.168.1.10/24"));
 }
 
 #[test]
