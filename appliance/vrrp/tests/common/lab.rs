@@ -295,7 +295,7 @@ impl Lab {
         let conf = self.file(
             "keepalived.conf",
             &format!(
-                "global_defs {{\n vrrp_rt_priority 50\n}}\nvrrp_instance VI_1 {{\n interface eth0\n virtual_router_id 77\n \
+                "vrrp_instance VI_1 {{\n interface eth0\n virtual_router_id 77\n \
                  virtual_ipaddress {{\n {VIP}\n }}\n {instance}\n}}\n"
             ),
         );
