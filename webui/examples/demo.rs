@@ -1,0 +1,92 @@
+//! The pages over the reference cluster in memory, for looking at them:
+//! `cargo run -p webui --example demo [ADDR:PORT]`, password "demo password".
+//! With `DEMO=trouble` some things are broken, with `DEMO=empty` nothing is set up,
+//! with `DEMO=unclaimed` there is no password yet.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use control::{Author, Change, Shutdown};
+use model::status::{Health, SubsystemState, SubsystemStatus};
+use model::{Edit, ServerState};
+use webui::Credentials;
+
+async fn change(node: &support::Node, edits: Vec<Edit>) {
+    let author = Author::Operator("192.168.1.50".to_owned());
+    node.control.submit(Change { base: None, author, edits }).await.unwrap();
+}
+
+fn server(name: &str, weight: Option<u64>, state: Option<ServerState>) -> Edit {
+    Edit::SetServer {
+        backend: "webservers".parse().unwrap(),
+        server: name.parse().unwrap(),
+        weight: weight.map(|w| model::Weight::new(w).unwrap()),
+        state,
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1936".to_owned());
+    let mode = std::env::var("DEMO").unwrap_or_default();
+    let settings =
+        if mode == "empty" { model::Settings::default() } else { support::demo::settings() };
+    let node = support::node("lbmaster", settings);
+    if mode != "unclaimed" {
+        let hash = webui::hash_password("demo password").unwrap();
+        node.password.set_password_hash(&hash).unwrap();
+    }
+    if mode != "empty" {
+        change(&node, vec![server("web01-wlan", Some(10), None)]).await;
+        change(&node, vec![server("web02-wlan", None, Some(ServerState::Drain))]).await;
+        let mut cluster = node.control.snapshot().settings.cluster.clone();
+        cluster.dns.push("9.9.9.9".parse().unwrap());
+        change(&node, vec![Edit::PutCluster(cluster)]).await;
+    }
+    if mode == "trouble" {
+        node.board.notice("database", "The settings database was damaged and set aside as settings.db.damaged-1. This node started with the settings of LbSlave; look at History.");
+        node.board.provide(|status| {
+            let reason =
+                "no answer from the kernel for wlan0: the dongle is gone. Plug it in again"
+                    .to_owned();
+            status.subsystems.insert(
+                model::status::Subsystem::Network,
+                SubsystemStatus {
+                    revision: status.revision,
+                    state: SubsystemState::Degraded { reason },
+                },
+            );
+            for b in status.proxy.iter_mut().flat_map(|p| &mut p.backends) {
+                for (i, s) in b.servers.iter_mut().enumerate() {
+                    match i {
+                        0 => {
+                            (s.health, s.check.check_health) = (Health::Down, 0);
+                            s.check.check_status = "L4CON".to_owned();
+                            s.check.last_chk = "Connection refused".to_owned();
+                            s.econ = 12;
+                        }
+                        1 => (s.health, s.check.check_health) = (Health::Down, 1),
+                        2 => s.check.check_health = 3,
+                        _ => s.state = ServerState::Maint,
+                    }
+                }
+            }
+        });
+    } else {
+        // The others keep reporting.
+        let (board, control) = (node.board.clone(), node.control.clone());
+        tokio::spawn(async move {
+            loop {
+                let snapshot = control.snapshot();
+                for report in support::demo::reports(&snapshot).into_iter().skip(1) {
+                    board.heard(report.status);
+                }
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        });
+    }
+    let listener = tokio::net::TcpListener::bind(&address).await.unwrap();
+    println!("http://{address}/");
+    let (_trigger, shutdown) = Shutdown::new();
+    webui::serve(listener, node.ports.clone(), shutdown).await;
+}

@@ -1,0 +1,212 @@
+//! A plausible cluster for tests and for the demo: the reference cluster, running.
+
+use control::Snapshot;
+use model::status::*;
+use model::{NodeId, Role, ServerState, Settings};
+
+const SETTINGS: &str = r#"{
+  "cluster": {"name": "Reference", "floating_ip": "192.168.1.15/24", "gateway": "192.168.1.1",
+    "dns": ["192.168.1.1"], "key": "0123456789abcdef0123456789abcdef"},
+  "nodes": [
+    {"id": "web01", "name": "Web01", "roles": ["web"], "eth0": {"address": "192.168.1.10/24"}, "wlan0": {"address": "192.168.1.20/24"}},
+    {"id": "web02", "name": "Web02", "roles": ["web"], "eth0": {"address": "192.168.1.11/24"}, "wlan0": {"address": "192.168.1.21/24"}},
+    {"id": "lbmaster", "name": "LbMaster", "roles": ["balancer"], "eth0": {"address": "192.168.1.14/24"}, "wlan0": {"address": "192.168.1.24/24"}},
+    {"id": "lbslave", "name": "LbSlave", "roles": ["balancer"], "eth0": {"address": "192.168.1.12/24"}, "wlan0": {"address": "192.168.1.22/24"}}
+  ],
+  "sites": [{"name": "default", "mirror": {"exclude": ["**/stats", "**/error", "**/files/pictures"]}}]
+}"#;
+
+/// The reference cluster's settings.
+#[must_use]
+pub fn settings() -> Settings {
+    model::from_json(SETTINGS.as_bytes(), &Settings::default()).unwrap_or_default()
+}
+
+/// What its nodes report while all is well, the snapshot's own node first.
+#[must_use]
+pub fn reports(snapshot: &Snapshot) -> Vec<NodeReport> {
+    let own = snapshot.node().clone();
+    let mut all: Vec<_> = snapshot
+        .settings
+        .nodes
+        .iter()
+        .map(|n| NodeReport {
+            age_ms: if n.id == own { 0 } else { 400 },
+            reachable: true,
+            status: status(snapshot, &n.id),
+        })
+        .collect();
+    all.sort_by_key(|r| r.status.id != own);
+    all
+}
+
+/// What one of its nodes reports.
+#[must_use]
+pub fn status(snapshot: &Snapshot, id: &NodeId) -> NodeStatus {
+    let effective = model::derive(&snapshot.settings, id);
+    let node = snapshot.settings.node(id).cloned().unwrap_or_default();
+    let applied = SubsystemStatus { revision: snapshot.revision, state: SubsystemState::Applied };
+    let runs: &[Subsystem] = if effective.is(Role::Balancer) {
+        &[Subsystem::Network, Subsystem::Vrrp, Subsystem::Proxy]
+    } else {
+        &[Subsystem::Network, Subsystem::Server, Subsystem::Mirror]
+    };
+    let mut status = NodeStatus {
+        id: id.clone(),
+        name: node.name.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: 412,
+        uptime_ms: 3 * 86_400_000 + 4 * 3_600_000,
+        revision: snapshot.revision,
+        subsystems: runs.iter().map(|s| (*s, applied.clone())).collect(),
+        ..NodeStatus::default()
+    };
+    for derived in &effective.vrrp {
+        let Some(priority) = derived.priority else { continue };
+        let best = derived.members.iter().map(|(_, p)| *p).max();
+        let first = derived.members.iter().find(|(_, p)| Some(*p) == best).map(|(id, _)| id);
+        let first = first.and_then(|id| snapshot.settings.node(id));
+        status.vrrp.push(VrrpStatus {
+            name: derived.instance.name.clone(),
+            virtual_router_id: derived.instance.virtual_router_id,
+            interface: derived.instance.interface.to_string(),
+            state: if Some(priority) == best { VrrpState::Master } else { VrrpState::Backup },
+            fault: None,
+            since_ms: 11_520_000,
+            priority,
+            effective_priority: priority,
+            held_back: false,
+            addresses: derived.addresses.clone(),
+            master: first.and_then(|n| n.addresses().next()),
+            master_priority: best.map(|p| p.get()),
+            counters: VrrpCounters {
+                sent: 11_520,
+                received: 3,
+                became_master: 1,
+                ..Default::default()
+            },
+        });
+    }
+    if effective.is(Role::Balancer) {
+        status.proxy = Some(proxy(&effective));
+    }
+    for site in effective.sites.iter().filter(|_| effective.is(Role::Web)) {
+        let origin = match &site.duty {
+            model::MirrorDuty::Mirror { origin } => origin.clone(),
+            _ => id.clone(),
+        };
+        let is_origin = origin == *id;
+        status.mirror.push(MirrorStatus {
+            site: site.site.name.clone(),
+            origin,
+            phase: if is_origin { MirrorPhase::Origin } else { MirrorPhase::Following },
+            lag_ms: Some(0),
+            synced_ago_ms: (!is_origin).then_some(300),
+            compared_ago_ms: Some(42_000),
+            entries: 1284,
+            copied: 96,
+            bytes: 8_412_333,
+            followers: u32::from(is_origin),
+            ..MirrorStatus::default()
+        });
+    }
+    status
+}
+
+fn proxy(effective: &model::Effective) -> ProxyStatus {
+    let http = HttpCounters { hrsp_2xx: 18_240, hrsp_3xx: 912, hrsp_4xx: 31, ..Default::default() };
+    let traffic = TrafficCounters {
+        scur: 3,
+        smax: 41,
+        stot: 19_183,
+        bin: 5_812_003,
+        bout: 412_883_120,
+        rate: 7,
+        rate_max: 120,
+    };
+    let frontends: Vec<_> = (1..)
+        .zip(&effective.frontends)
+        .map(|(iid, f)| FrontendStatus {
+            name: f.frontend.name.clone(),
+            iid,
+            bind: f.frontend.bind.clone(),
+            open: true,
+            slim: f.frontend.maxconn,
+            traffic,
+            http,
+            dreq: 0,
+            ereq: 2,
+            req_tot: 19_183,
+            req_rate: 7,
+            req_rate_max: 120,
+        })
+        .collect();
+    let next = u32::try_from(frontends.len()).unwrap_or(0) + 1;
+    let backends = (next..)
+        .zip(&effective.backends)
+        .map(|(iid, b)| BackendStatus {
+            name: b.backend.name.clone(),
+            iid,
+            balance: b.backend.balance,
+            traffic,
+            http,
+            econ: 0,
+            lastchg: 11_520,
+            downtime: 0,
+            chkdown: 0,
+            servers: (1..)
+                .zip(&b.servers)
+                .map(|(sid, s)| server(sid, s, &b.backend.check))
+                .collect(),
+        })
+        .collect();
+    ProxyStatus { frontends, backends, curr_conns: 3, threads: 4 }
+}
+
+fn server(sid: u32, s: &model::DerivedServer, check: &model::Check) -> ServerStatus {
+    let share = u64::from(sid);
+    ServerStatus {
+        name: s.name.clone(),
+        sid,
+        addr: s.address,
+        state: s.state,
+        health: Health::Up,
+        weight: s.weight,
+        backup: s.backup,
+        check_fall: check.fall,
+        check_rise: check.rise,
+        check: CheckStatus {
+            check_status: "L4OK".to_owned(),
+            check_duration: Some(1),
+            last_chk: "Layer4 check passed".to_owned(),
+            check_health: u32::from(check.rise) + u32::from(check.fall) - 1,
+            ..CheckStatus::default()
+        },
+        lastchg: 11_520,
+        downtime: 0,
+        lastsess: Some(1),
+        traffic: TrafficCounters {
+            scur: u64::from(s.state == ServerState::Ready) * (sid % 2) as u64,
+            smax: 12,
+            stot: 4_800 - share,
+            bin: 1_400_000,
+            bout: 103_000_000 + share,
+            rate: 2,
+            rate_max: 31,
+        },
+        http: HttpCounters { hrsp_2xx: 4_560, hrsp_3xx: 228, hrsp_4xx: 8, ..Default::default() },
+        econ: 0,
+        eresp: 0,
+        wretr: 0,
+        wredis: 0,
+        lbtot: 4_800 - share,
+        connect: 310,
+        reuse: 4_490 - share,
+        srv_icur: 2,
+        cli_abrt: 1,
+        srv_abrt: 0,
+        ctime: 1,
+        rtime: 4,
+        ttime: 9,
+    }
+}

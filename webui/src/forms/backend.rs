@@ -1,0 +1,109 @@
+//! A group of servers: how one is chosen, and how they are checked.
+
+use super::field::whole;
+use super::{Field, Form, Head, Invalid};
+use model::{Backend, Edit, Settings};
+
+/// The form of one backend; its servers have forms of their own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BackendForm {
+    pub(crate) head: Head,
+    base: Option<Backend>,
+    pub(crate) name: Field,
+    pub(crate) balance: Field,
+    pub(crate) web_nodes: Field,
+    pub(crate) check: Field,
+    pub(crate) inter: Field,
+    pub(crate) fall: Field,
+    pub(crate) rise: Field,
+    pub(crate) http_path: Field,
+    pub(crate) retries: Field,
+    pub(crate) timeout_connect: Field,
+    pub(crate) timeout_server: Field,
+}
+
+impl Form for BackendForm {
+    type Part = Backend;
+
+    fn head(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    fn fields(&mut self) -> Vec<(&'static str, &mut Field)> {
+        vec![
+            ("name", &mut self.name),
+            ("balance", &mut self.balance),
+            ("web_nodes", &mut self.web_nodes),
+            ("check.enabled", &mut self.check),
+            ("check.inter", &mut self.inter),
+            ("check.fall", &mut self.fall),
+            ("check.rise", &mut self.rise),
+            ("check.http_path", &mut self.http_path),
+            ("retries", &mut self.retries),
+            ("timeout_connect", &mut self.timeout_connect),
+            ("timeout_server", &mut self.timeout_server),
+        ]
+    }
+
+    fn fill(&mut self, backend: &Backend) {
+        self.name.set(&backend.name);
+        self.balance.set(backend.balance);
+        self.web_nodes.set_on(backend.web_nodes);
+        self.check.set_on(backend.check.enabled);
+        self.inter.set(backend.check.inter);
+        self.fall.set(backend.check.fall);
+        self.rise.set(backend.check.rise);
+        self.http_path.set_option(backend.check.http_path.as_ref());
+        self.retries.set(backend.retries);
+        self.timeout_connect.set(backend.timeout_connect);
+        self.timeout_server.set(backend.timeout_server);
+    }
+
+    fn part(&self, settings: &Settings) -> Option<Backend> {
+        settings.completed().backends.into_iter().find(|b| b.name.as_str() == self.name.value)
+    }
+
+    fn place(&self, settings: &Settings) -> String {
+        let known = settings.backends.iter().position(|b| b.name.as_str() == self.name.value);
+        format!("backends[{}]", known.unwrap_or(settings.backends.len()))
+    }
+
+    fn start_from(&mut self, part: Option<Backend>) {
+        self.base = part;
+    }
+}
+
+impl TryFrom<&mut BackendForm> for Edit {
+    type Error = Invalid;
+
+    fn try_from(form: &mut BackendForm) -> Result<Self, Invalid> {
+        if form.head.new && form.base.is_some() {
+            form.name.refuse("there is a backend with this name already; choose another");
+        }
+        let mut backend = form.base.clone().unwrap_or_default();
+        let name = form.name.read();
+        let balance = form.balance.read();
+        let inter = form.inter.read();
+        let fall = whole(&mut form.fall);
+        let rise = whole(&mut form.rise);
+        let http_path = form.http_path.optional();
+        let retries = whole(&mut form.retries);
+        let connect = form.timeout_connect.read();
+        let server = form.timeout_server.read();
+        backend.web_nodes = form.web_nodes.on();
+        backend.check.enabled = form.check.on();
+        backend.name = name.ok_or(Invalid)?;
+        backend.balance = balance.ok_or(Invalid)?;
+        backend.check.inter = inter.ok_or(Invalid)?;
+        backend.check.fall = fall.ok_or(Invalid)?;
+        backend.check.rise = rise.ok_or(Invalid)?;
+        backend.check.http_path = http_path.ok_or(Invalid)?;
+        backend.retries = retries.ok_or(Invalid)?;
+        backend.timeout_connect = connect.ok_or(Invalid)?;
+        backend.timeout_server = server.ok_or(Invalid)?;
+        if form.name.error.is_some() {
+            return Err(Invalid);
+        }
+        Ok(Self::PutBackend(backend))
+    }
+}

@@ -1,0 +1,105 @@
+//! Where visitors arrive.
+
+use super::{Field, Form, Head, Invalid};
+use model::{Edit, Frontend, Settings};
+
+/// The form of one frontend.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FrontendForm {
+    pub(crate) head: Head,
+    base: Option<Frontend>,
+    pub(crate) name: Field,
+    pub(crate) enabled: Field,
+    pub(crate) bind: Field,
+    pub(crate) default_backend: Field,
+    pub(crate) maxconn: Field,
+    pub(crate) forwardfor: Field,
+    pub(crate) httplog: Field,
+    pub(crate) timeout_client: Field,
+    pub(crate) timeout_http_request: Field,
+    pub(crate) timeout_http_keep_alive: Field,
+}
+
+impl Form for FrontendForm {
+    type Part = Frontend;
+
+    fn head(&mut self) -> &mut Head {
+        &mut self.head
+    }
+
+    fn fields(&mut self) -> Vec<(&'static str, &mut Field)> {
+        vec![
+            ("name", &mut self.name),
+            ("enabled", &mut self.enabled),
+            ("bind", &mut self.bind),
+            ("default_backend", &mut self.default_backend),
+            ("maxconn", &mut self.maxconn),
+            ("forwardfor", &mut self.forwardfor),
+            ("httplog", &mut self.httplog),
+            ("timeout_client", &mut self.timeout_client),
+            ("timeout_http_request", &mut self.timeout_http_request),
+            ("timeout_http_keep_alive", &mut self.timeout_http_keep_alive),
+        ]
+    }
+
+    fn fill(&mut self, frontend: &Frontend) {
+        self.name.set(&frontend.name);
+        self.enabled.set_on(frontend.enabled);
+        self.bind.set_list(&frontend.bind);
+        self.default_backend.set(&frontend.default_backend);
+        self.maxconn.set(frontend.maxconn);
+        self.forwardfor.set_on(frontend.forwardfor);
+        self.httplog.set_on(frontend.httplog);
+        self.timeout_client.set(frontend.timeout_client);
+        self.timeout_http_request.set(frontend.timeout_http_request);
+        self.timeout_http_keep_alive.set(frontend.timeout_http_keep_alive);
+    }
+
+    fn part(&self, settings: &Settings) -> Option<Frontend> {
+        settings.completed().frontends.into_iter().find(|f| f.name.as_str() == self.name.value)
+    }
+
+    fn place(&self, settings: &Settings) -> String {
+        let known = settings.frontends.iter().position(|f| f.name.as_str() == self.name.value);
+        format!("frontends[{}]", known.unwrap_or(settings.frontends.len()))
+    }
+
+    fn start_from(&mut self, part: Option<Frontend>) {
+        self.base = part;
+    }
+}
+
+impl TryFrom<&mut FrontendForm> for Edit {
+    type Error = Invalid;
+
+    fn try_from(form: &mut FrontendForm) -> Result<Self, Invalid> {
+        if form.head.new && form.base.is_some() {
+            form.name.refuse("there is a frontend with this name already; choose another");
+        }
+        let mut frontend = form.base.clone().unwrap_or_default();
+        let name = form.name.read();
+        let bind = form.bind.words();
+        if bind.as_ref().is_some_and(Vec::is_empty) {
+            form.bind.refuse("give at least one address, for example floating:80");
+        }
+        let default_backend = form.default_backend.read();
+        let maxconn = super::field::whole(&mut form.maxconn);
+        let client = form.timeout_client.read();
+        let request = form.timeout_http_request.read();
+        let keep_alive = form.timeout_http_keep_alive.read();
+        frontend.enabled = form.enabled.on();
+        frontend.forwardfor = form.forwardfor.on();
+        frontend.httplog = form.httplog.on();
+        frontend.name = name.ok_or(Invalid)?;
+        frontend.bind = bind.ok_or(Invalid)?;
+        frontend.default_backend = default_backend.ok_or(Invalid)?;
+        frontend.maxconn = maxconn.ok_or(Invalid)?;
+        frontend.timeout_client = client.ok_or(Invalid)?;
+        frontend.timeout_http_request = request.ok_or(Invalid)?;
+        frontend.timeout_http_keep_alive = keep_alive.ok_or(Invalid)?;
+        if form.name.error.is_some() || form.bind.error.is_some() {
+            return Err(Invalid);
+        }
+        Ok(Self::PutFrontend(frontend))
+    }
+}

@@ -1,0 +1,230 @@
+//! Claiming a node, signing in and out, and changing the password.
+
+use super::{Ctx, Shell, cluster_name, node_name, page_with, see};
+use crate::app::{lock, now_unix};
+use crate::error::{Failure, PageResult};
+use crate::gate;
+use crate::password::{SHORTEST, USER, acceptable};
+use crate::session::{KEY, SignedIn, fingerprint};
+use askama::Template;
+use http::{StatusCode, header};
+use std::time::{Duration, Instant};
+use tower_sessions::Session;
+
+#[derive(Template)]
+#[template(path = "claim.html")]
+struct Claim {
+    node: String,
+    csrf: String,
+    error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct Login {
+    node: String,
+    cluster: String,
+    csrf: String,
+    next: String,
+    note: Option<&'static str>,
+    error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "password.html")]
+struct Password {
+    shell: Shell,
+    error: Option<String>,
+}
+
+fn claim_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResult {
+    let node = node_name(&ctx.snapshot());
+    page_with(status, &Claim { node, csrf: ctx.visitor.csrf.clone(), error })
+}
+
+pub(crate) async fn claim(ctx: Ctx) -> PageResult {
+    claim_page(&ctx, StatusCode::OK, None)
+}
+
+/// The two passwords of a form, if they will do.
+fn chosen(ctx: &Ctx) -> Result<String, String> {
+    let password = ctx.form.first("password").to_owned();
+    acceptable(&password)?;
+    if password != ctx.form.first("again") {
+        return Err("The two passwords are not the same. Type both again.".to_owned());
+    }
+    Ok(password)
+}
+
+pub(crate) async fn claim_now(ctx: Ctx, session: Session) -> PageResult {
+    let password = match chosen(&ctx) {
+        Ok(password) => password,
+        Err(error) => return claim_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(error)),
+    };
+    let Ok(hash) = ctx.app.hasher.hash(&password).await else {
+        return busy(&ctx, |ctx, status, error| claim_page(ctx, status, error));
+    };
+    let hash = hash.map_err(Failure::inside)?;
+    let print = fingerprint(&hash);
+    if !ctx.app.claim(hash).await.map_err(Failure::inside)? {
+        return Err(Failure::new(
+            StatusCode::CONFLICT,
+            "Somebody was faster",
+            "This node was claimed a moment ago with another password. If that was not you, \
+             somebody in your network was: reset the node.",
+        ));
+    }
+    tracing::info!(from = %ctx.visitor.address, "this node was claimed");
+    lock(&ctx.app.throttle).succeeded(ctx.visitor.address);
+    sign_in(&ctx, &session, print).await?;
+    Ok(see("/"))
+}
+
+fn login_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResult {
+    let snapshot = ctx.snapshot();
+    let asked = |name| ctx.form.first(name).to_owned() + ctx.query.first(name);
+    page_with(
+        status,
+        &Login {
+            node: node_name(&snapshot),
+            cluster: cluster_name(&snapshot),
+            csrf: ctx.visitor.csrf.clone(),
+            next: local(&asked("next")),
+            note: (!ctx.query.first("out").is_empty()).then_some("You are signed out."),
+            error,
+        },
+    )
+}
+
+pub(crate) async fn login(ctx: Ctx, session: Session) -> PageResult {
+    let stored = ctx.app.password_hash().await.map_err(Failure::inside)?.unwrap_or_default();
+    if gate::resume(&ctx.app, &session, &fingerprint(&stored)).await.is_some() {
+        return Ok(see("/"));
+    }
+    login_page(&ctx, StatusCode::OK, None)
+}
+
+pub(crate) async fn login_now(ctx: Ctx, session: Session) -> PageResult {
+    let turn = lock(&ctx.app.throttle).attempt(ctx.visitor.address, Instant::now());
+    if let Err(wait) = turn {
+        return slow_down(&ctx, wait);
+    }
+    let stored = ctx.app.password_hash().await.map_err(Failure::inside)?.unwrap_or_default();
+    let Ok(right) = ctx.app.hasher.verify(ctx.form.first("password"), &stored).await else {
+        return busy(&ctx, |ctx, status, error| login_page(ctx, status, error));
+    };
+    if !right || ctx.form.first("username").trim() != USER {
+        lock(&ctx.app.throttle).failed(ctx.visitor.address, Instant::now());
+        tracing::warn!(from = %ctx.visitor.address, "a sign-in failed");
+        let error = "User or password is wrong.".to_owned();
+        return login_page(&ctx, StatusCode::UNAUTHORIZED, Some(error));
+    }
+    lock(&ctx.app.throttle).succeeded(ctx.visitor.address);
+    sign_in(&ctx, &session, fingerprint(&stored)).await?;
+    Ok(see(&local(ctx.form.first("next"))))
+}
+
+/// A path of ours to go on to; anything else would send the operator to a stranger.
+fn local(next: &str) -> String {
+    let plain = next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    let ours = next.starts_with('/') && !next.starts_with("//") && plain && next.len() < 500;
+    if ours { next.to_owned() } else { "/".to_owned() }
+}
+
+async fn sign_in(ctx: &Ctx, session: &Session, credential: String) -> Result<(), Failure> {
+    let signed_in = SignedIn::new(now_unix(), credential).map_err(Failure::inside)?;
+    let failed = |e: tower_sessions::session::Error| {
+        Failure::inside(format!("the session cannot be stored: {e}"))
+    };
+    // A new id, whatever cookie came with the request: nobody can plant one (session fixation).
+    session.flush().await.map_err(failed)?;
+    let idle = ctx.snapshot().settings.admin.session_idle;
+    let idle = time::Duration::milliseconds(i64::from(idle.0));
+    session.set_expiry(Some(tower_sessions::Expiry::OnInactivity(idle)));
+    session.insert(KEY, &signed_in).await.map_err(failed)?;
+    tracing::info!(from = %ctx.visitor.address, "the operator signed in");
+    Ok(())
+}
+
+fn slow_down(ctx: &Ctx, wait: Duration) -> PageResult {
+    let seconds = wait.as_secs() + 1;
+    let error = format!("Too many attempts. Wait {seconds} s, then try again.");
+    let mut page = login_page(ctx, StatusCode::TOO_MANY_REQUESTS, Some(error))?;
+    page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    Ok(page)
+}
+
+fn busy(ctx: &Ctx, page: impl Fn(&Ctx, StatusCode, Option<String>) -> PageResult) -> PageResult {
+    let error = "Many are signing in at this moment. Try again in a few seconds.".to_owned();
+    let mut page = page(ctx, StatusCode::TOO_MANY_REQUESTS, Some(error))?;
+    page.headers_mut().insert(header::RETRY_AFTER, 3.into());
+    Ok(page)
+}
+
+pub(crate) async fn logout(ctx: Ctx, session: Session) -> PageResult {
+    let ended = session.flush().await;
+    ended.map_err(|e| Failure::inside(format!("the session cannot be ended: {e}")))?;
+    ctx.app.sessions_changed();
+    Ok(see("/login?out=1"))
+}
+
+fn password_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResult {
+    page_with(status, &Password { shell: ctx.shell("Password", "more"), error })
+}
+
+pub(crate) async fn password(ctx: Ctx) -> PageResult {
+    password_page(&ctx, StatusCode::OK, None)
+}
+
+pub(crate) async fn password_now(ctx: Ctx, session: Session) -> PageResult {
+    let turn = lock(&ctx.app.throttle).attempt(ctx.visitor.address, Instant::now());
+    if let Err(wait) = turn {
+        let error = format!("Too many attempts. Wait {} s, then try again.", wait.as_secs() + 1);
+        return password_page(&ctx, StatusCode::TOO_MANY_REQUESTS, Some(error));
+    }
+    let stored = ctx.app.password_hash().await.map_err(Failure::inside)?.unwrap_or_default();
+    let refuse =
+        |text: &str| password_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(text.to_owned()));
+    match ctx.app.hasher.verify(ctx.form.first("old"), &stored).await {
+        Err(_) => return busy(&ctx, |ctx, status, error| password_page(ctx, status, error)),
+        Ok(false) => {
+            lock(&ctx.app.throttle).failed(ctx.visitor.address, Instant::now());
+            return refuse("The password you have now is another one.");
+        }
+        Ok(true) => lock(&ctx.app.throttle).succeeded(ctx.visitor.address),
+    }
+    let password = match chosen(&ctx) {
+        Ok(password) => password,
+        Err(error) => return refuse(&error),
+    };
+    let Ok(hash) = ctx.app.hasher.hash(&password).await else {
+        return busy(&ctx, |ctx, status, error| password_page(ctx, status, error));
+    };
+    let hash = hash.map_err(Failure::inside)?;
+    let print = fingerprint(&hash);
+    ctx.app.set_password(hash).await.map_err(Failure::inside)?;
+    // This session goes on under a new id; every other one is over.
+    sign_in(&ctx, &session, print).await?;
+    let ended = ctx.app.store.end_others(None).await;
+    ended.map_err(|e| Failure::inside(format!("the other sessions cannot be ended: {e}")))?;
+    ctx.app.sessions_changed();
+    tracing::info!(from = %ctx.visitor.address, "the password was changed");
+    Ok(see("/more?password=1"))
+}
+
+const _: () = assert!(SHORTEST >= 8);
+
+#[cfg(test)]
+mod tests {
+    use super::local;
+
+    #[test]
+    fn goes_on_to_our_own_pages_only() {
+        for ours in ["/", "/nodes?x=1", "/stats;csv"] {
+            assert_eq!(local(ours), ours);
+        }
+        for strange in ["", "//evil.example", "http://evil", "/\\evil", "javascript:x", "/a\r\nb"] {
+            assert_eq!(local(strange), "/");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! One backend.
+
+use crate::error::{Failure, PageResult};
+use crate::forms::{BackendForm, Form, submit};
+use crate::pages::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
+use askama::Template;
+use axum::extract::Path;
+use http::StatusCode;
+use model::{Backend, Balance, DEFAULT_BACKEND, Edit, Name};
+
+#[derive(Template)]
+#[template(path = "backend_form.html")]
+struct BackendPage {
+    shell: Shell,
+    title: String,
+    form: BackendForm,
+    balances: Vec<(String, String)>,
+    written: bool,
+    default_one: bool,
+    expert_open: bool,
+}
+
+fn explained(balance: Balance) -> (String, String) {
+    let words = match balance {
+        Balance::Roundrobin => "in turn, by weight",
+        Balance::StaticRr => "in turn, by weight, without changes while running",
+        Balance::Leastconn => "the least busy one",
+        #[allow(unreachable_patterns, reason = "algorithms are still being added to the model")]
+        _ => "",
+    };
+    let keyword = balance.keyword().to_owned();
+    let text = if words.is_empty() { keyword.clone() } else { format!("{keyword} – {words}") };
+    (keyword, text)
+}
+
+fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: BackendForm) -> PageResult {
+    let snapshot = ctx.snapshot();
+    let experts = [&form.retries, &form.timeout_connect, &form.timeout_server];
+    let page = BackendPage {
+        shell: ctx.shell(if form.head.new { "Add a backend" } else { title }, "balancing"),
+        balances: Balance::ALL.into_iter().map(explained).collect(),
+        written: snapshot.settings.backends.iter().any(|b| b.name.as_str() == title),
+        default_one: title == DEFAULT_BACKEND,
+        title: title.to_owned(),
+        expert_open: experts.iter().any(|f| f.error.is_some() || f.now.is_some()),
+        form,
+    };
+    page_with(status, &page)
+}
+
+pub(crate) async fn new(ctx: Ctx) -> PageResult {
+    let mut form = BackendForm::of(&Backend::default(), ctx.snapshot().revision.0);
+    form.head.new = true;
+    form_page(&ctx, StatusCode::OK, "", form)
+}
+
+pub(crate) async fn add(ctx: Ctx) -> PageResult {
+    let mut form = BackendForm::typed(&ctx.form);
+    form.head.new = true;
+    let submitted = submit(&ctx.app, &ctx.visitor, &mut form).await?;
+    after(submitted, "/balancing", |status| form_page(&ctx, status, "", form))
+}
+
+pub(crate) async fn edit(ctx: Ctx, Path(name): Path<String>) -> PageResult {
+    let snapshot = ctx.snapshot();
+    let all = snapshot.settings.completed();
+    let found = all.backends.iter().find(|b| b.name.as_str() == name);
+    let found = found.ok_or_else(|| Failure::not_found("There is no such backend any more."))?;
+    form_page(&ctx, StatusCode::OK, &name, BackendForm::of(found, snapshot.revision.0))
+}
+
+pub(crate) async fn save(ctx: Ctx, Path(name): Path<String>) -> PageResult {
+    let name: Name = named(&name)?;
+    let mut form = BackendForm::typed(&ctx.form);
+    form.head.new = false;
+    form.name.set(&name);
+    let submitted = submit(&ctx.app, &ctx.visitor, &mut form).await?;
+    after(submitted, "/balancing", |status| form_page(&ctx, status, name.as_str(), form))
+}
+
+pub(crate) async fn ask_remove(ctx: Ctx, Path(name): Path<String>) -> PageResult {
+    let name: Name = named(&name)?;
+    let default_one = name.as_str() == DEFAULT_BACKEND;
+    page(&Confirm {
+        shell: ctx.shell("Remove", "balancing"),
+        question: if default_one {
+            "Back to the default backend?".to_owned()
+        } else {
+            format!("Remove backend {name}?")
+        },
+        consequence: if default_one {
+            "Its entry is removed, with the states and weights set there, and the built-in default takes its place: all web servers, in turn."
+        } else {
+            "Its servers get no visitors any more."
+        }
+        .to_owned(),
+        action: format!("/balancing/backends/{name}/remove"),
+        back: "/balancing",
+        verb: if default_one { "Back to the default" } else { "Remove" },
+        revision: ctx.snapshot().revision.0,
+    })
+}
+
+pub(crate) async fn remove_now(ctx: Ctx, Path(name): Path<String>) -> PageResult {
+    remove(&ctx, Edit::RemoveBackend(named(&name)?), "/balancing").await
+}

@@ -1,0 +1,121 @@
+//! Frontends, backends and servers.
+
+pub(crate) mod backends;
+pub(crate) mod frontends;
+pub(crate) mod servers;
+
+use super::{Ctx, Shell, page_with};
+use crate::error::PageResult;
+use crate::live::Part;
+use crate::view::{ClusterView, ServerView};
+use askama::Template;
+use control::Snapshot;
+use http::StatusCode;
+use model::status::NodeReport;
+
+struct FrontendRow {
+    name: String,
+    enabled: bool,
+    bind: String,
+    backend: String,
+}
+
+struct ServerCard {
+    name: String,
+    /// What changes by itself, drawn apart so that a page can have it pushed.
+    live: String,
+    state: &'static str,
+    weight: String,
+    error: String,
+}
+
+struct BackendCard {
+    name: String,
+    balance: &'static str,
+    check: String,
+    servers: Vec<ServerCard>,
+}
+
+#[derive(Template)]
+#[template(path = "balancing.html")]
+struct Balancing {
+    shell: Shell,
+    by: String,
+    frontends: Vec<FrontendRow>,
+    backends: Vec<BackendCard>,
+    log: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "part_server.html")]
+struct ServerPart<'a> {
+    s: &'a ServerView,
+}
+
+fn by(v: &ClusterView) -> String {
+    match &v.servers_by {
+        Some(node) => format!("States and figures as {node} sees them."),
+        None => "No load balancer has reported yet, so states are unknown.".to_owned(),
+    }
+}
+
+pub(crate) fn parts(
+    snapshot: &Snapshot,
+    reports: &[NodeReport],
+) -> Result<Vec<Part>, askama::Error> {
+    let v = ClusterView::new(snapshot, reports);
+    let mut parts = vec![Part::new("b-by", by(&v))];
+    for b in &v.backends {
+        for s in &b.servers {
+            let html = ServerPart { s }.render()?;
+            parts.push(Part::new(format!("s-{}-{}", b.name, s.name), html));
+        }
+    }
+    Ok(parts)
+}
+
+/// A weight that could not be set: of which server, what was typed, and what is wrong.
+pub(crate) struct Refused {
+    backend: String,
+    server: String,
+    typed: String,
+    error: String,
+}
+
+pub(crate) async fn show(ctx: Ctx) -> PageResult {
+    show_with(&ctx, StatusCode::OK, None)
+}
+
+fn show_with(ctx: &Ctx, status: StatusCode, refused: Option<Refused>) -> PageResult {
+    let v = ctx.cluster();
+    let snapshot = ctx.snapshot();
+    let mut backends = Vec::new();
+    for b in &v.backends {
+        let mut servers = Vec::new();
+        for s in &b.servers {
+            let refused = refused.as_ref().filter(|r| r.backend == b.name && r.server == s.name);
+            servers.push(ServerCard {
+                name: s.name.clone(),
+                live: ServerPart { s }.render()?,
+                state: s.state,
+                weight: refused.map_or_else(|| s.weight.to_string(), |r| r.typed.clone()),
+                error: refused.map(|r| r.error.clone()).unwrap_or_default(),
+            });
+        }
+        let check = b.check.clone();
+        backends.push(BackendCard { name: b.name.clone(), balance: b.balance, check, servers });
+    }
+    let frontends = snapshot.settings.completed().frontends;
+    let frontends = frontends.iter().map(|f| FrontendRow {
+        name: f.name.to_string(),
+        enabled: f.enabled,
+        bind: f.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        backend: f.default_backend.to_string(),
+    });
+    let mut log = ctx.app.ports.access_log.recent();
+    log.reverse();
+    log.truncate(200);
+    let shell = ctx.shell("Balancing", "balancing");
+    let page = Balancing { shell, by: by(&v), frontends: frontends.collect(), backends, log };
+    page_with(status, &page)
+}

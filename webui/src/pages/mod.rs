@@ -1,0 +1,204 @@
+//! One file per page.
+
+pub(crate) mod account;
+pub(crate) mod admin;
+pub(crate) mod balancing;
+pub(crate) mod cluster;
+pub(crate) mod failover;
+pub(crate) mod history;
+pub(crate) mod more;
+pub(crate) mod nodes;
+pub(crate) mod overview;
+pub(crate) mod sites;
+pub(crate) mod stats;
+
+use crate::app::App;
+use crate::assets;
+use crate::error::{Failure, PageResult};
+use crate::forms::{Pairs, Submitted};
+use crate::gate::{Visitor, WholeBody};
+use crate::view::{ClusterView, Tone};
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use control::{Outcome, Snapshot};
+use http::StatusCode;
+use http::request::Parts;
+use std::sync::Arc;
+
+/// What a request brings: who asks, and what about.
+pub(crate) struct Ctx {
+    pub(crate) app: App,
+    pub(crate) visitor: Visitor,
+    pub(crate) query: Pairs,
+    pub(crate) form: Pairs,
+}
+
+impl FromRequestParts<App> for Ctx {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let visitor = parts.extensions.get::<Visitor>().cloned();
+        // The gate stands before every page; without its word nobody gets in.
+        let visitor = visitor.ok_or_else(|| Failure::forbidden("This page is closed."))?;
+        let body = parts.extensions.get::<WholeBody>().cloned().unwrap_or_default();
+        Ok(Self {
+            app: app.clone(),
+            visitor,
+            query: Pairs::parse(parts.uri.query().unwrap_or_default().as_bytes()),
+            form: Pairs::parse(&body.0),
+        })
+    }
+}
+
+impl Ctx {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.app.snapshot()
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterView {
+        ClusterView::new(&self.snapshot(), &self.app.ports.board.nodes())
+    }
+
+    pub(crate) fn shell(&self, title: &str, tab: &'static str) -> Shell {
+        let snapshot = self.snapshot();
+        let flash = if !self.query.first("saved").is_empty() {
+            let revision: String =
+                self.query.first("saved").chars().filter(char::is_ascii_digit).take(20).collect();
+            Some(Flash {
+                tone: Tone::Good,
+                text: format!("Saved and running as revision {revision}."),
+            })
+        } else if !self.query.first("same").is_empty() {
+            let text = "Nothing to change: the settings say so already.".to_owned();
+            Some(Flash { tone: Tone::Quiet, text })
+        } else {
+            None
+        };
+        Shell {
+            title: title.to_owned(),
+            tab,
+            node: node_name(&snapshot),
+            cluster: cluster_name(&snapshot),
+            csrf: self.visitor.csrf.clone(),
+            flash,
+            icon: assets::url("icon.svg"),
+            css: assets::url("bramble.css"),
+            htmx: assets::url("htmx.min.js"),
+            sse: assets::url("sse.min.js"),
+            live: assets::url("live.js"),
+        }
+    }
+}
+
+pub(crate) fn node_name(snapshot: &Snapshot) -> String {
+    crate::view::name_of(snapshot, snapshot.node())
+}
+
+pub(crate) fn cluster_name(snapshot: &Snapshot) -> String {
+    snapshot.settings.cluster.name.as_ref().map_or("Bramble".to_owned(), ToString::to_string)
+}
+
+/// A sentence about what was just done.
+pub(crate) struct Flash {
+    pub(crate) tone: Tone,
+    pub(crate) text: String,
+}
+
+/// What is around every page.
+pub(crate) struct Shell {
+    pub(crate) title: String,
+    pub(crate) tab: &'static str,
+    pub(crate) node: String,
+    pub(crate) cluster: String,
+    pub(crate) csrf: String,
+    pub(crate) flash: Option<Flash>,
+    pub(crate) icon: String,
+    pub(crate) css: String,
+    pub(crate) htmx: String,
+    pub(crate) sse: String,
+    pub(crate) live: String,
+}
+
+/// An entry of the navigation.
+pub(crate) struct Tab {
+    pub(crate) key: &'static str,
+    pub(crate) href: &'static str,
+    pub(crate) name: &'static str,
+    /// Where there is room for it.
+    pub(crate) class: &'static str,
+}
+
+impl Shell {
+    pub(crate) fn tabs(&self) -> [Tab; 8] {
+        let tab = |key, href, name, class| Tab { key, href, name, class };
+        [
+            tab("overview", "/", "Overview", ""),
+            tab("nodes", "/nodes", "Nodes", ""),
+            tab("balancing", "/balancing", "Balancing", ""),
+            tab("failover", "/failover", "Failover", ""),
+            tab("sites", "/sites", "Sites", "roomy"),
+            tab("history", "/history", "History", "roomy"),
+            tab("stats", "/stats", "Statistics", "roomy"),
+            tab("more", "/more", "More", ""),
+        ]
+    }
+}
+
+pub(crate) fn page(template: &impl Template) -> PageResult {
+    page_with(StatusCode::OK, template)
+}
+
+pub(crate) fn page_with(status: StatusCode, template: &impl Template) -> PageResult {
+    Ok((status, Html(template.render()?)).into_response())
+}
+
+/// Where a browser goes after a change: back to a page, with a word on what came of it.
+pub(crate) fn done(outcome: Outcome, to: &str) -> Response {
+    match outcome {
+        Outcome::Applied(revision) => see(&format!("{to}?saved={revision}")),
+        Outcome::Unchanged(_) => see(&format!("{to}?same=1")),
+    }
+}
+
+pub(crate) fn see(to: &str) -> Response {
+    Redirect::to(to).into_response()
+}
+
+/// Either on to another page, or the form again.
+pub(crate) fn after(
+    submitted: Submitted,
+    to: &str,
+    again: impl FnOnce(StatusCode) -> PageResult,
+) -> PageResult {
+    match submitted {
+        Submitted::Done(outcome) => Ok(done(outcome, to)),
+        Submitted::Again(status) => again(status),
+    }
+}
+
+/// "Are you sure?", with what follows from it.
+#[derive(Template)]
+#[template(path = "confirm.html")]
+pub(crate) struct Confirm {
+    pub(crate) shell: Shell,
+    pub(crate) question: String,
+    pub(crate) consequence: String,
+    pub(crate) action: String,
+    pub(crate) back: &'static str,
+    pub(crate) verb: &'static str,
+    pub(crate) revision: u64,
+}
+
+/// Removes an entry, if nobody has changed anything since the question was asked.
+pub(crate) async fn remove(ctx: &Ctx, edit: model::Edit, to: &str) -> PageResult {
+    let base = ctx.form.first("revision").parse().ok().map(model::Revision);
+    let author = ctx.visitor.author();
+    let change = control::Change { base, author, edits: vec![edit] };
+    Ok(done(ctx.app.ports.control.submit(change).await?, to))
+}
+
+/// A name from an address.
+pub(crate) fn named<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|_| Failure::not_found("There is nothing of that name."))
+}

@@ -1,0 +1,117 @@
+//! The boards: what each does, its name and addresses.
+
+use super::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
+use crate::error::{Failure, PageResult};
+use crate::forms::{Form, NodeForm, submit};
+use crate::view::ClusterView;
+use askama::Template;
+use axum::extract::Path;
+use http::StatusCode;
+use model::{Edit, NodeId};
+
+#[derive(Template)]
+#[template(path = "nodes.html")]
+struct Nodes {
+    shell: Shell,
+    v: ClusterView,
+    unknown_here: bool,
+    own_id: String,
+    own_name: String,
+    floating_ip: String,
+    gateway: String,
+    dns: String,
+}
+
+#[derive(Template)]
+#[template(path = "node_form.html")]
+struct NodePage {
+    shell: Shell,
+    title: String,
+    form: NodeForm,
+}
+
+pub(crate) async fn list(ctx: Ctx) -> PageResult {
+    let snapshot = ctx.snapshot();
+    let cluster = &snapshot.settings.cluster;
+    let own_id = snapshot.node().to_string();
+    page(&Nodes {
+        shell: ctx.shell("Nodes", "nodes"),
+        v: ctx.cluster(),
+        unknown_here: snapshot.settings.node(snapshot.node()).is_none(),
+        own_name: own_id.clone(),
+        own_id,
+        floating_ip: cluster.floating_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        gateway: cluster.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
+        dns: cluster.dns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    })
+}
+
+fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: NodeForm) -> PageResult {
+    let shell = ctx.shell(if form.head.new { "Add a node" } else { title }, "nodes");
+    page_with(status, &NodePage { shell, title: title.to_owned(), form })
+}
+
+pub(crate) async fn new(ctx: Ctx) -> PageResult {
+    let mut form = NodeForm::default();
+    form.head.new = true;
+    form.head.revision = ctx.snapshot().revision.0;
+    form.id.set(ctx.query.first("id"));
+    form.name.set(ctx.query.first("name"));
+    form_page(&ctx, StatusCode::OK, "", form)
+}
+
+pub(crate) async fn add(ctx: Ctx) -> PageResult {
+    let mut form = NodeForm::typed(&ctx.form);
+    form.head.new = true;
+    let submitted = submit(&ctx.app, &ctx.visitor, &mut form).await?;
+    after(submitted, "/nodes", |status| form_page(&ctx, status, "", form))
+}
+
+pub(crate) async fn edit(ctx: Ctx, Path(id): Path<String>) -> PageResult {
+    let snapshot = ctx.snapshot();
+    let id: NodeId = named(&id)?;
+    let node = snapshot.settings.node(&id);
+    let node = node.ok_or_else(|| Failure::not_found("There is no such node any more."))?;
+    let form = NodeForm::of(node, snapshot.revision.0);
+    form_page(&ctx, StatusCode::OK, node.name.as_str(), form)
+}
+
+pub(crate) async fn save(ctx: Ctx, Path(id): Path<String>) -> PageResult {
+    let id: NodeId = named(&id)?;
+    let mut form = NodeForm::typed(&ctx.form);
+    form.head.new = false;
+    form.id.set(&id);
+    let submitted = submit(&ctx.app, &ctx.visitor, &mut form).await?;
+    let title = crate::view::name_of(&ctx.snapshot(), &id);
+    after(submitted, "/nodes", |status| form_page(&ctx, status, &title, form))
+}
+
+pub(crate) async fn ask_remove(ctx: Ctx, Path(id): Path<String>) -> PageResult {
+    let id: NodeId = named(&id)?;
+    let snapshot = ctx.snapshot();
+    let node = snapshot.settings.node(&id);
+    let node = node.ok_or_else(|| Failure::not_found("There is no such node any more."))?;
+    let roles: Vec<_> = node.roles.iter().map(ToString::to_string).collect();
+    let consequence = if roles.is_empty() {
+        "It is a spare: nothing else changes.".to_owned()
+    } else {
+        format!(
+            "It is {} {} of this cluster. Its servers, its mirror and its part in failover go with it; the files on it stay.",
+            if roles.len() == 1 { "a" } else { "both a" },
+            roles.join(" and a ")
+        )
+    };
+    page(&Confirm {
+        shell: ctx.shell("Remove", "nodes"),
+        question: format!("Remove {}?", node.name),
+        consequence,
+        action: format!("/nodes/{id}/remove"),
+        back: "/nodes",
+        verb: "Remove",
+        revision: snapshot.revision.0,
+    })
+}
+
+pub(crate) async fn remove_now(ctx: Ctx, Path(id): Path<String>) -> PageResult {
+    remove(&ctx, Edit::RemoveNode(named(&id)?), "/nodes").await
+}

@@ -1,0 +1,71 @@
+//! Who holds the floating IP, how every node is, how many servers are up.
+
+use super::{Ctx, Shell, page};
+use crate::error::PageResult;
+use crate::live::Part;
+use crate::view::{ClusterView, Tone, reporting_balancer};
+use askama::Template;
+use control::Snapshot;
+use model::status::NodeReport;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    shell: Shell,
+    parts: Vec<Part>,
+}
+
+#[derive(Template)]
+#[template(path = "part_verdict.html")]
+struct VerdictPart<'a> {
+    v: &'a ClusterView,
+}
+
+#[derive(Template)]
+#[template(path = "part_tiles.html")]
+struct TilesPart<'a> {
+    v: &'a ClusterView,
+    servers: (usize, usize),
+    servers_tone: Tone,
+    nodes: (usize, usize),
+    nodes_tone: Tone,
+    /// Requests a second, and connections.
+    rate: Option<(u64, u64)>,
+}
+
+#[derive(Template)]
+#[template(path = "part_nodes.html")]
+struct NodesPart<'a> {
+    v: &'a ClusterView,
+    revision: u64,
+}
+
+/// The parts that are pushed to open pages.
+pub(crate) fn parts(
+    snapshot: &Snapshot,
+    reports: &[NodeReport],
+) -> Result<Vec<Part>, askama::Error> {
+    let v = &ClusterView::new(snapshot, reports);
+    let servers = v.servers_up();
+    let nodes = v.nodes_reachable();
+    let proxy = reporting_balancer(reports).and_then(|r| r.status.proxy.as_ref());
+    let rate = proxy.map(|p| (p.frontends.iter().map(|f| f.req_rate).sum(), p.curr_conns));
+    let tone = |(good, all): (usize, usize)| match (good, all) {
+        (_, 0) => Tone::Quiet,
+        (0, _) => Tone::Bad,
+        _ if good < all => Tone::Warn,
+        _ => Tone::Good,
+    };
+    let servers_tone = if v.servers_by.is_some() { tone(servers) } else { Tone::Quiet };
+    let tiles = TilesPart { v, servers, servers_tone, nodes, nodes_tone: tone(nodes), rate };
+    Ok(vec![
+        Part::new("verdict", VerdictPart { v }.render()?),
+        Part::new("tiles", tiles.render()?),
+        Part::new("nodes", NodesPart { v, revision: snapshot.revision.0 }.render()?),
+    ])
+}
+
+pub(crate) async fn show(ctx: Ctx) -> PageResult {
+    let parts = parts(&ctx.snapshot(), &ctx.app.ports.board.nodes())?;
+    page(&Overview { shell: ctx.shell("Overview", "overview"), parts })
+}

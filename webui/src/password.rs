@@ -1,0 +1,177 @@
+//! Passwords: hashing them slowly, one at a time, and remembering a program's for a while.
+
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
+
+/// The only account.
+pub(crate) const USER: &str = "admin";
+/// Shortest and longest password, in characters and in bytes.
+pub(crate) const SHORTEST: usize = 10;
+pub(crate) const LONGEST: usize = 128;
+/// Attempts that may wait while another one is looked at.
+const QUEUE: usize = 4;
+
+fn argon2() -> Result<Argon2<'static>, String> {
+    // OWASP's smallest recommended cost: 19 MiB, which one attempt at a time can take of 1 GB.
+    let params = Params::new(19_456, 2, 1, None).map_err(|e| e.to_string())?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// The hash that is stored for a password, in PHC form.
+///
+/// # Errors
+/// When the password is too short or too long, or the machine has no random numbers.
+pub fn hash_password(password: &str) -> Result<String, String> {
+    acceptable(password)?;
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|e| format!("there are no random numbers: {e}"))?;
+    let salt = SaltString::encode_b64(&salt).map_err(|e| e.to_string())?;
+    let hash = argon2()?.hash_password(password.as_bytes(), &salt).map_err(|e| e.to_string())?;
+    Ok(hash.to_string())
+}
+
+/// Is this a password somebody may choose?
+pub(crate) fn acceptable(password: &str) -> Result<(), String> {
+    if password.chars().count() < SHORTEST {
+        return Err(format!("Choose a password of at least {SHORTEST} characters."));
+    }
+    if password.len() > LONGEST {
+        return Err(format!("Choose a password of at most {LONGEST} characters."));
+    }
+    let mut chars = password.chars();
+    let first = chars.next();
+    if chars.all(|c| Some(c) == first) {
+        return Err(
+            "One character repeated is guessed at once; choose another password.".to_owned()
+        );
+    }
+    Ok(())
+}
+
+fn verify(password: &str, hash: &str) -> bool {
+    PasswordHash::new(hash)
+        .and_then(|hash| Argon2::default().verify_password(password.as_bytes(), &hash))
+        .is_ok()
+}
+
+/// More wait for the hasher than it will ever get to in time.
+#[derive(Debug)]
+pub(crate) struct Busy;
+
+/// Hashes one password at a time, off the runtime's thread.
+#[derive(Debug)]
+pub(crate) struct Hasher {
+    turn: Semaphore,
+    waiting: AtomicUsize,
+}
+
+/// Counts one who waits, for as long as it waits.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        Self { turn: Semaphore::new(1), waiting: AtomicUsize::new(0) }
+    }
+
+    pub(crate) async fn verify(&self, password: &str, hash: &str) -> Result<bool, Busy> {
+        if password.len() > LONGEST {
+            return Ok(false);
+        }
+        let (password, hash) = (password.to_owned(), hash.to_owned());
+        self.run(move || verify(&password, &hash)).await
+    }
+
+    pub(crate) async fn hash(&self, password: &str) -> Result<Result<String, String>, Busy> {
+        let password = password.to_owned();
+        self.run(move || hash_password(&password)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Place(&self.waiting);
+        if before > QUEUE {
+            return Err(Busy);
+        }
+        let turn = self.turn.acquire().await.map_err(|_| Busy)?;
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_| Busy);
+        drop((turn, place));
+        done
+    }
+}
+
+/// Remembers that a program's credential was right, so that a scraper does not cost a slow hash
+/// each time. Only a keyed hash is kept, together with the stored hash it was right for.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered(Option<(blake3::Hash, String)>);
+
+impl Remembered {
+    pub(crate) fn is(&self, key: &[u8; 32], password: &str, stored: &str) -> bool {
+        let seen = blake3::keyed_hash(key, password.as_bytes());
+        self.0.as_ref().is_some_and(|(known, of)| *known == seen && of == stored)
+    }
+
+    pub(crate) fn remember(&mut self, key: &[u8; 32], password: &str, stored: &str) {
+        self.0 = Some((blake3::keyed_hash(key, password.as_bytes()), stored.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_verify_and_differ() {
+        let a = hash_password("correct horse").unwrap();
+        assert!(a.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{a}");
+        assert_ne!(a, hash_password("correct horse").unwrap());
+        assert!(verify("correct horse", &a));
+        assert!(!verify("correct horsf", &a));
+        assert!(!verify("", &a) && !verify("x", "not a hash"));
+    }
+
+    #[test]
+    fn weak_passwords_are_refused() {
+        for bad in ["", "short", "123456789", "aaaaaaaaaaaa", &"x y".repeat(60)] {
+            assert!(hash_password(bad).is_err(), "{bad}");
+        }
+        assert!(acceptable("ten chars!").is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_short() {
+        let hasher = std::sync::Arc::new(Hasher::new());
+        let hash = hash_password("correct horse").unwrap();
+        let tasks: Vec<_> = (0..20)
+            .map(|_| {
+                let (hasher, hash) = (hasher.clone(), hash.clone());
+                tokio::spawn(async move { hasher.verify("wrong", &hash).await.is_ok() })
+            })
+            .collect();
+        let mut looked_at = 0;
+        for task in tasks {
+            looked_at += usize::from(task.await.unwrap());
+        }
+        assert_eq!(looked_at, QUEUE + 1);
+        assert!(hasher.verify("correct horse", &hash).await.unwrap());
+    }
+
+    #[test]
+    fn what_is_remembered_ends_with_the_password() {
+        let (key, mut memory) = ([1; 32], Remembered::default());
+        assert!(!memory.is(&key, "p", "hash"));
+        memory.remember(&key, "p", "hash");
+        assert!(memory.is(&key, "p", "hash"));
+        assert!(!memory.is(&key, "q", "hash") && !memory.is(&key, "p", "other"));
+    }
+}

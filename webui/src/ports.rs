@@ -1,0 +1,90 @@
+//! What the pages need of the rest of the appliance, as traits that the composition root joins to
+//! the store, the failover and the proxy.
+
+use control::{Control, StatusBoard};
+use model::Name;
+use model::status::FailoverReport;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Rows that hold sessions. Calls may block briefly; they are made off the runtime's thread.
+pub trait SessionRows: Send + Sync {
+    /// The row with this id.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn load(&self, id: &str) -> Result<Option<Vec<u8>>, String>;
+    /// Stores a row, or replaces the one with this id.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    fn save(&self, id: &str, data: &[u8], expires_at_unix: i64) -> Result<(), String>;
+    /// Removes a row; that there is none is no error.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    fn delete(&self, id: &str) -> Result<(), String>;
+    /// Removes every row, or every row but this one.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    fn delete_all_except(&self, id: Option<&str>) -> Result<(), String>;
+    /// Removes rows whose time is over.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    fn delete_expired(&self, now_unix: i64) -> Result<(), String>;
+}
+
+/// The password, kept as a hash in PHC form. Calls may block briefly.
+pub trait Credentials: Send + Sync {
+    /// The hash; None on a node nobody has claimed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn password_hash(&self) -> Result<Option<String>, String>;
+    /// Replaces the hash.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    fn set_password_hash(&self, hash: &str) -> Result<(), String>;
+    /// Stores the hash only where there is none, in one step; true when it did.
+    ///
+    /// # Errors
+    /// When it cannot be read or stored.
+    fn claim(&self, hash: &str) -> Result<bool, String>;
+}
+
+/// What a failover comes to in the end.
+pub type FailoverFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<FailoverReport, String>> + Send + 'a>>;
+
+/// Hands the floating IP to the next node.
+pub trait Failover: Send + Sync {
+    /// Answers when the other node holds it. The error says why not, for the operator.
+    fn failover<'a>(&'a self, name: &'a Name) -> FailoverFuture<'a>;
+}
+
+/// The newest lines of the load balancer's access log.
+pub trait AccessLog: Send + Sync {
+    /// Newest last; empty on a node that balances nothing.
+    fn recent(&self) -> Vec<String>;
+}
+
+/// Everything the pages are joined to.
+#[derive(Clone)]
+pub struct Ports {
+    /// The settings.
+    pub control: Control,
+    /// Live status.
+    pub board: StatusBoard,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionRows>,
+    /// The password.
+    pub credentials: Arc<dyn Credentials>,
+    /// The button on the Failover page.
+    pub failover: Arc<dyn Failover>,
+    /// The log on the Balancing page.
+    pub access_log: Arc<dyn AccessLog>,
+}

@@ -1,0 +1,85 @@
+//! Which address leads where.
+
+use crate::app::App;
+use crate::pages::balancing::{self, backends, frontends, servers};
+use crate::pages::{
+    account, admin, cluster, failover, history, more, nodes, overview, sites, stats,
+};
+use crate::{api, assets, gate, headers, health, live, session};
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, patch, post};
+
+/// Every page and resource, behind the gate.
+pub(crate) fn routes(app: &App) -> Router {
+    Router::new()
+        .merge(pages())
+        .merge(resources())
+        .fallback(stats::fallback)
+        .layer(from_fn_with_state(app.clone(), gate::gate))
+        .layer(session::layer(app.store.clone()))
+        .layer(from_fn_with_state(app.clone(), gate::known_host))
+        .layer(from_fn(headers::secure))
+        .with_state(app.clone())
+}
+
+fn pages() -> Router<App> {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/events", get(live::events))
+        .route("/claim", get(account::claim).post(account::claim_now))
+        .route("/login", get(account::login).post(account::login_now))
+        .route("/logout", post(account::logout))
+        .route("/password", get(account::password).post(account::password_now))
+        .route("/admin", get(admin::edit).post(admin::save))
+        .route("/more", get(more::show))
+        .route("/nodes", get(nodes::list).post(nodes::add))
+        .route("/nodes/new", get(nodes::new))
+        .route("/nodes/{id}", get(nodes::edit).post(nodes::save))
+        .route("/nodes/{id}/remove", get(nodes::ask_remove).post(nodes::remove_now))
+        .route("/cluster", get(cluster::edit).post(cluster::save))
+        .route("/balancing", get(balancing::show))
+        .route("/balancing/servers/{backend}/{server}", post(servers::set))
+        .route("/balancing/frontends/new", get(frontends::new).post(frontends::add))
+        .route("/balancing/frontends/{name}", get(frontends::edit).post(frontends::save))
+        .route(
+            "/balancing/frontends/{name}/remove",
+            get(frontends::ask_remove).post(frontends::remove_now),
+        )
+        .route("/balancing/backends/new", get(backends::new).post(backends::add))
+        .route("/balancing/backends/{name}", get(backends::edit).post(backends::save))
+        .route(
+            "/balancing/backends/{name}/remove",
+            get(backends::ask_remove).post(backends::remove_now),
+        )
+        .route("/balancing/backends/{name}/servers/new", get(servers::new).post(servers::add))
+        .route(
+            "/balancing/backends/{name}/servers/{server}",
+            get(servers::edit).post(servers::save),
+        )
+        .route("/balancing/backends/{name}/servers/{server}/remove", post(servers::remove_now))
+        .route("/failover", get(failover::show))
+        .route("/failover/new", get(failover::new).post(failover::add))
+        .route("/failover/{name}", post(failover::start))
+        .route("/failover/{name}/edit", get(failover::edit).post(failover::save))
+        .route("/failover/{name}/remove", get(failover::ask_remove).post(failover::remove_now))
+        .route("/sites", get(sites::list))
+        .route("/sites/new", get(sites::new).post(sites::add))
+        .route("/sites/{name}", get(sites::edit).post(sites::save))
+        .route("/sites/{name}/remove", get(sites::ask_remove).post(sites::remove_now))
+        .route("/history", get(history::show))
+        .route("/history/{revision}/revert", post(history::revert))
+        .route("/stats", get(stats::show))
+}
+
+fn resources() -> Router<App> {
+    Router::new()
+        .route("/static/{hash}/{name}", get(assets::serve))
+        .route("/favicon.ico", get(assets::favicon))
+        .route("/healthz", get(health::healthz))
+        .route("/metrics", get(stats::metrics))
+        .route("/api/v1/settings", get(api::settings::get).put(api::settings::put))
+        .route("/api/v1/status", get(api::status::get))
+        .route("/api/v1/backends/{backend}/servers/{server}", patch(api::servers::patch))
+        .route("/api/v1/vrrp/{name}/failover", post(api::failover::post))
+}

@@ -1,0 +1,14 @@
+//! The whole admin port, asked as browsers and programs ask it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod account;
+mod api;
+mod browser;
+mod connections;
+mod forms;
+mod live;
+mod pages;
+mod routes;
+mod statistics;

@@ -1,0 +1,273 @@
+//! Every route, and everything that must not get through it.
+
+use crate::browser::{Browser, HOST, signed_in};
+use crate::support;
+use axum::body::Body;
+use http::Request;
+
+/// Every route with its methods: pages first, then what programs may ask for.
+const PAGES: &[(&str, &[&str])] = &[
+    ("/", &["GET"]),
+    ("/events?page=overview", &["GET"]),
+    ("/password", &["GET", "POST"]),
+    ("/admin", &["GET", "POST"]),
+    ("/more", &["GET"]),
+    ("/nodes", &["GET", "POST"]),
+    ("/nodes/new", &["GET"]),
+    ("/nodes/web01", &["GET", "POST"]),
+    ("/nodes/web01/remove", &["GET", "POST"]),
+    ("/cluster", &["GET", "POST"]),
+    ("/balancing", &["GET"]),
+    ("/balancing/servers/webservers/web01-eth", &["POST"]),
+    ("/balancing/frontends/new", &["GET", "POST"]),
+    ("/balancing/frontends/http-in", &["GET", "POST"]),
+    ("/balancing/frontends/http-in/remove", &["GET", "POST"]),
+    ("/balancing/backends/new", &["GET", "POST"]),
+    ("/balancing/backends/webservers", &["GET", "POST"]),
+    ("/balancing/backends/webservers/remove", &["GET", "POST"]),
+    ("/balancing/backends/webservers/servers/new", &["GET", "POST"]),
+    ("/balancing/backends/webservers/servers/web01-eth", &["GET", "POST"]),
+    ("/balancing/backends/webservers/servers/web01-eth/remove", &["POST"]),
+    ("/failover", &["GET"]),
+    ("/failover/new", &["GET", "POST"]),
+    ("/failover/VI_1", &["POST"]),
+    ("/failover/VI_1/edit", &["GET", "POST"]),
+    ("/failover/VI_1/remove", &["GET", "POST"]),
+    ("/sites", &["GET"]),
+    ("/sites/new", &["GET", "POST"]),
+    ("/sites/default", &["GET", "POST"]),
+    ("/sites/default/remove", &["GET", "POST"]),
+    ("/history", &["GET"]),
+    ("/history/1/revert", &["POST"]),
+    // Last, because it ends the session.
+    ("/logout", &["POST"]),
+];
+const PROGRAMS: &[(&str, &[&str])] = &[
+    ("/stats", &["GET"]),
+    ("/stats;csv", &["GET"]),
+    ("/stats;json;norefresh", &["GET"]),
+    ("/metrics", &["GET"]),
+    ("/api/v1/settings", &["GET", "PUT"]),
+    ("/api/v1/status", &["GET"]),
+    ("/api/v1/backends/webservers/servers/web01-eth", &["PATCH"]),
+    ("/api/v1/vrrp/VI_1/failover", &["POST"]),
+];
+
+fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PAGES
+        .iter()
+        .chain(PROGRAMS)
+        .flat_map(|(path, methods)| methods.iter().map(move |m| (*path, *m)))
+}
+
+fn request(method: &str, path: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(path).header("accept", "text/html")
+}
+
+#[tokio::test]
+async fn nothing_is_open_without_a_session() {
+    let (node, _) = signed_in().await;
+    let mut stranger = Browser::new(&node);
+    for (path, method) in all() {
+        let html = stranger.send(request(method, path), Body::empty()).await;
+        let plain = stranger.send(Request::builder().method(method).uri(path), Body::empty()).await;
+        assert_eq!(plain.status, 401, "{method} {path}");
+        assert_eq!(plain.text(), "", "{method} {path}: nothing else is said");
+        if path.starts_with("/api/") {
+            assert_eq!(html.status, 401, "{method} {path}");
+        } else {
+            assert_eq!(html.status, 303, "{method} {path}");
+            assert!(html.header("location").starts_with("/login"), "{method} {path}");
+        }
+    }
+    assert_eq!(node.control.snapshot().revision.0, 0, "nothing was changed");
+}
+
+#[tokio::test]
+async fn unknown_paths_are_closed_too() {
+    let (node, mut browser) = signed_in().await;
+    let mut stranger = Browser::new(&node);
+    for path in ["/nowhere", "/static", "/api/v2/settings", "/stats/x", "/nodes/", "//", "/login/x"]
+    {
+        assert_ne!(stranger.get(path).await.status, 200, "{path}");
+        assert_eq!(stranger.send(Request::get(path), Body::empty()).await.status, 401, "{path}");
+        assert_eq!(browser.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_refused() {
+    let (node, mut browser) = signed_in().await;
+    let token = browser.get("/more").await.field("csrf");
+    for (path, methods) in PAGES.iter().chain(PROGRAMS) {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            if !methods.contains(&method) {
+                let request = request(method, path).header("x-csrf-token", &token);
+                let answer = browser.send(request, Body::empty()).await;
+                assert_eq!(answer.status, 405, "{method} {path}");
+            }
+        }
+    }
+    assert_eq!(node.control.snapshot().revision.0, 0);
+}
+
+#[tokio::test]
+async fn changes_need_the_token_and_the_right_origin() {
+    let (node, mut browser) = signed_in().await;
+    let token = browser.get("/more").await.field("csrf");
+    for (path, method) in all().filter(|(_, m)| *m != "GET") {
+        let no_token = browser.send(request(method, path), Body::empty()).await;
+        assert_eq!(no_token.status, 403, "{method} {path} without a token");
+        let other = request(method, path).header("x-csrf-token", "0".repeat(32));
+        assert_eq!(
+            browser.send(other, Body::empty()).await.status,
+            403,
+            "{method} {path} with another token"
+        );
+        for (name, value) in [
+            ("origin", "http://evil.example"),
+            ("origin", "http://192.168.1.14"),
+            ("origin", "null"),
+            ("referer", "http://192.168.1.14:8080/page"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            let foreign = request(method, path).header("x-csrf-token", &token).header(name, value);
+            let answer = browser.send(foreign, Body::empty()).await;
+            assert_eq!(answer.status, 403, "{method} {path} with {name}: {value}");
+        }
+    }
+    assert_eq!(node.control.snapshot().revision.0, 0, "nothing was changed");
+    let (pages, programs) = (browser.get("/more").await, node.rows.rows.lock().unwrap().len());
+    assert_eq!((pages.status.as_u16(), programs), (200, 1), "and the session is still there");
+}
+
+#[tokio::test]
+async fn a_programs_request_from_a_foreign_page_is_refused() {
+    let (node, _) = signed_in().await;
+    let mut program = Browser::new(&node);
+    let request = Request::post("/api/v1/vrrp/VI_1/failover")
+        .header("authorization", crate::browser::basic(crate::browser::PASSWORD));
+    let foreign =
+        program.send(request.header("origin", "http://evil.example"), Body::empty()).await;
+    assert_eq!(foreign.status, 403);
+}
+
+#[tokio::test]
+async fn strange_names_are_refused_everywhere() {
+    let (node, mut browser) = signed_in().await;
+    for (path, method) in all() {
+        let rebound = request(method, path).header("host", "evil.example:1936");
+        let answer = browser.send(rebound, Body::empty()).await;
+        assert_eq!(answer.status, 421, "{method} {path}");
+        assert!(answer.text().contains("Admin page"), "says what to do");
+    }
+    for (host, status) in [
+        ("LbMaster.local:1936", 200),
+        ("lbslave", 200),
+        ("localhost:1936", 200),
+        ("[::1]:1936", 200),
+        ("10.1.2.3", 200),
+        ("lbmaster.evil", 421),
+        ("<script>alert(1)</script>", 421),
+    ] {
+        let answer = browser.send(Request::get("/more").header("host", host), Body::empty()).await;
+        assert_eq!(answer.status, status, "{host}");
+        assert!(!answer.text().contains("<script>alert"));
+    }
+    let twice = Request::get("/more").header("host", HOST).header("host", HOST);
+    assert_eq!(browser.send(twice, Body::empty()).await.status, 400);
+    let mut settings = node.control.snapshot().settings.admin.clone();
+    settings.hosts.push("evil.example".into());
+    let change = control::Change {
+        base: None,
+        author: control::Author::Local,
+        edits: vec![model::Edit::PutAdmin(settings)],
+    };
+    node.control.submit(change).await.unwrap();
+    let named = Request::get("/more").header("host", "evil.example:1936");
+    assert_eq!(browser.send(named, Body::empty()).await.status, 200, "the page's advice helps");
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_headers() {
+    let (node, mut browser) = signed_in().await;
+    let mut stranger = Browser::new(&node);
+    let css = browser
+        .get("/more")
+        .await
+        .text()
+        .split("rel=\"stylesheet\" href=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    for path in
+        ["/", "/stats;csv", "/api/v1/status", "/nowhere", "/healthz", "/login", css.as_str()]
+    {
+        for who in [&mut browser, &mut stranger] {
+            let a = who.get(path).await;
+            let csp = a.header("content-security-policy");
+            assert!(
+                csp.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"),
+                "{path}"
+            );
+            assert!(csp.contains("frame-ancestors 'none'") && !csp.contains("unsafe"), "{path}");
+            assert_eq!(a.header("x-content-type-options"), "nosniff", "{path}");
+            assert_eq!(a.header("cross-origin-opener-policy"), "same-origin", "{path}");
+            assert_eq!(a.header("cross-origin-resource-policy"), "same-origin", "{path}");
+            assert!(!a.header("cache-control").is_empty(), "{path}");
+        }
+    }
+    let style = stranger.get(&css).await;
+    assert_eq!(
+        (style.status.as_u16(), style.header("content-type")),
+        (200, "text/css; charset=utf-8")
+    );
+    assert!(style.header("cache-control").contains("immutable"));
+    let again = Request::get(&css).header("if-none-match", style.header("etag").to_owned());
+    let again = stranger.send(again, Body::empty()).await;
+    assert_eq!((again.status.as_u16(), again.body.len()), (304, 0));
+    let old = stranger.get("/static/0000000000000000/bramble.css").await;
+    assert_eq!(old.header("cache-control"), "no-cache");
+    assert_eq!(stranger.get("/static/x/..%2f..%2fCargo.toml").await.status, 404);
+}
+
+#[tokio::test]
+async fn pages_have_no_inline_code_or_style() {
+    let (_node, mut browser) = signed_in().await;
+    for (path, _) in PAGES.iter().filter(|(p, m)| m.contains(&"GET") && !p.starts_with("/events")) {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        let text = page.text();
+        for bad in
+            ["<style", " style=", " onclick=", " onload=", "javascript:", "hx-on", "<script>"]
+        {
+            assert!(!text.contains(bad), "{path} has {bad}");
+        }
+        assert!(text.contains("<title>") && text.contains("lang=\"en\""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn healthz_is_open_and_honest() {
+    let node = support::node("lbmaster", support::demo::settings());
+    let mut anyone = Browser::new(&node);
+    let good =
+        anyone.send(Request::get("/healthz").header("host", "check.example"), Body::empty()).await;
+    assert_eq!((good.status.as_u16(), good.text()), (200, "ok\n"));
+    let head = anyone.send(Request::head("/healthz"), Body::empty()).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    node.board.provide(|status| {
+        use model::status::{Subsystem, SubsystemState, SubsystemStatus};
+        let state = SubsystemState::Degraded { reason: "port 80 is taken".into() };
+        let revision = status.revision;
+        status.subsystems.insert(Subsystem::Proxy, SubsystemStatus { revision, state });
+    });
+    let bad = anyone.get("/healthz").await;
+    assert_eq!(bad.status, 503);
+    assert_eq!(bad.text(), "load balancer: degraded: port 80 is taken\n");
+    assert_eq!(anyone.send(Request::head("/healthz"), Body::empty()).await.status, 503);
+}

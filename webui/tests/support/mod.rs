@@ -1,0 +1,134 @@
+//! Ports in memory, for tests and for the demo.
+#![allow(dead_code, reason = "each test uses its part of it")]
+
+#[path = "../../src/demo.rs"]
+pub mod demo;
+
+use control::{Control, Engine, MemoryStorage, StatusBoard};
+use model::status::FailoverReport;
+use model::{Name, NodeId, Settings};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use webui::{AccessLog, Credentials, Failover, FailoverFuture, Ports, SessionRows};
+
+#[derive(Default)]
+pub struct Rows {
+    pub rows: Mutex<BTreeMap<String, (Vec<u8>, i64)>>,
+    pub saves: AtomicUsize,
+}
+
+impl SessionRows for Rows {
+    fn load(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.rows.lock().unwrap().get(id).map(|r| r.0.clone()))
+    }
+    fn save(&self, id: &str, data: &[u8], expires_at_unix: i64) -> Result<(), String> {
+        self.saves.fetch_add(1, Ordering::Relaxed);
+        self.rows.lock().unwrap().insert(id.to_owned(), (data.to_vec(), expires_at_unix));
+        Ok(())
+    }
+    fn delete(&self, id: &str) -> Result<(), String> {
+        self.rows.lock().unwrap().remove(id);
+        Ok(())
+    }
+    fn delete_all_except(&self, id: Option<&str>) -> Result<(), String> {
+        self.rows.lock().unwrap().retain(|k, _| Some(k.as_str()) == id);
+        Ok(())
+    }
+    fn delete_expired(&self, now_unix: i64) -> Result<(), String> {
+        self.rows.lock().unwrap().retain(|_, (_, expires)| *expires > now_unix);
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+pub struct Password {
+    hash: Mutex<Option<String>>,
+}
+
+impl Credentials for Password {
+    fn password_hash(&self) -> Result<Option<String>, String> {
+        Ok(self.hash.lock().unwrap().clone())
+    }
+    fn set_password_hash(&self, hash: &str) -> Result<(), String> {
+        *self.hash.lock().unwrap() = Some(hash.to_owned());
+        Ok(())
+    }
+    fn claim(&self, hash: &str) -> Result<bool, String> {
+        let mut stored = self.hash.lock().unwrap();
+        if stored.is_some() {
+            return Ok(false);
+        }
+        *stored = Some(hash.to_owned());
+        Ok(true)
+    }
+}
+
+/// Hands over at once, or says why not.
+pub struct HandOver {
+    pub answer: Mutex<Result<(&'static str, f64), String>>,
+}
+
+impl Failover for HandOver {
+    fn failover<'a>(&'a self, name: &'a Name) -> FailoverFuture<'a> {
+        Box::pin(async move {
+            let (holder, gap_ms) = self.answer.lock().unwrap().clone()?;
+            Ok(FailoverReport { name: name.clone(), holder: holder.parse().unwrap(), gap_ms })
+        })
+    }
+}
+
+pub struct Log(pub Vec<String>);
+
+impl AccessLog for Log {
+    fn recent(&self) -> Vec<String> {
+        self.0.clone()
+    }
+}
+
+/// A node with everything behind its page in memory.
+pub struct Node {
+    pub ports: Ports,
+    pub rows: Arc<Rows>,
+    pub password: Arc<Password>,
+    pub failover: Arc<HandOver>,
+    pub control: Control,
+    pub board: StatusBoard,
+}
+
+/// Must be called inside a runtime: the engine runs there.
+pub fn node(id: &str, settings: Settings) -> Node {
+    let id: NodeId = id.parse().unwrap();
+    let (engine, control) = Engine::new(MemoryStorage::default(), &id, settings).unwrap();
+    tokio::spawn(engine.run());
+    let board = StatusBoard::new(id.clone(), "0.1.0");
+    board.running(&control.snapshot());
+    let watched = control.clone();
+    let own = id.clone();
+    board.provide(move |status| {
+        let snapshot = watched.snapshot();
+        let notices = std::mem::take(&mut status.notices);
+        *status = demo::status(&snapshot, &own);
+        status.notices = notices;
+    });
+    let snapshot = control.snapshot();
+    for report in demo::reports(&snapshot).into_iter().filter(|r| r.status.id != id) {
+        board.heard(report.status);
+    }
+    let rows = Arc::new(Rows::default());
+    let password = Arc::new(Password::default());
+    let failover = Arc::new(HandOver { answer: Mutex::new(Ok(("192.168.1.12", 1.4))) });
+    let log = vec![
+        "192.168.1.50:51812 [22/Nov/2026:18:12:05.120] http-in webservers/web01-eth 0/0/0/3/4 200 5120 - - ---- 3/3/0/0/0 0/0 \"GET / HTTP/1.1\"".to_owned(),
+        "192.168.1.50:51812 [22/Nov/2026:18:12:05.320] http-in webservers/web02-eth 0/0/0/2/2 304 180 - - ---- 3/3/0/0/0 0/0 \"GET /style.css HTTP/1.1\"".to_owned(),
+    ];
+    let ports = Ports {
+        control: control.clone(),
+        board: board.clone(),
+        sessions: rows.clone(),
+        credentials: password.clone(),
+        failover: failover.clone(),
+        access_log: Arc::new(Log(log)),
+    };
+    Node { ports, rows, password, failover, control, board }
+}
