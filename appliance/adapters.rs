@@ -15,7 +15,7 @@ use store::{Local, Sessions};
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// VRRP's floating IPs, over the network crate's netlink.
-pub struct FloatingAddresses(pub Kernel);
+pub(crate) struct FloatingAddresses(pub(crate) Kernel);
 
 impl vrrp::Addresses for FloatingAddresses {
     fn interface(&mut self, name: &str) -> io::Result<Option<vrrp::InterfaceState>> {
@@ -37,12 +37,13 @@ impl vrrp::Addresses for FloatingAddresses {
         Some(self.0.events())
     }
     fn drain_events(&mut self) {
-        self.0.drain_events();
+        // Nothing is read from the events: each one only says "look again", and so does an error.
+        let _ = self.0.drain_events();
     }
 }
 
 /// VRRP's last will, in the guardian's hands.
-pub struct Will(pub Guardian);
+pub(crate) struct Will(pub(crate) Guardian);
 
 /// RFC 9568 5.1.1.2 and 5.1.1.4.
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -57,18 +58,20 @@ impl vrrp::LastWill for Will {
                 source: t.source,
                 protocol: PROTOCOL,
                 group: GROUP,
-                packet: t.pdu.clone(),
-                addresses: t.floating.clone(),
+                packet: t.farewell.clone(),
+                addresses: t.addresses.clone(),
             })
             .collect();
         if let Err(error) = self.0.write(&deeds) {
-            tracing::warn!("the guardian cannot be reached, a crash would be noticed late: {error}");
+            tracing::warn!(
+                "the guardian cannot be reached, a crash would be noticed late: {error}"
+            );
         }
     }
 }
 
 /// The mirror's streams, over the node channel.
-pub struct MirrorTransport(pub cluster::Handle);
+pub(crate) struct MirrorTransport(pub(crate) cluster::Handle);
 
 impl mirror::Transport for MirrorTransport {
     fn open<'a>(&'a self, to: &'a NodeId) -> Boxed<'a, io::Result<Box<dyn mirror::Stream>>> {
@@ -81,7 +84,7 @@ impl mirror::Transport for MirrorTransport {
 }
 
 /// Hands incoming mirror streams to the mirror.
-pub fn serve_mirror(mirror: mirror::Handle) -> cluster::Handler {
+pub(crate) fn serve_mirror(mirror: mirror::Handle) -> cluster::Handler {
     Arc::new(move |peer, stream| {
         let mirror = mirror.clone();
         Box::pin(async move { mirror.serve(peer, Box::new(stream)).await })
@@ -89,7 +92,7 @@ pub fn serve_mirror(mirror: mirror::Handle) -> cluster::Handler {
 }
 
 /// The page's sessions, in the store.
-pub struct PageSessions(pub Sessions);
+pub(crate) struct PageSessions(pub(crate) Sessions);
 
 impl webui::SessionRows for PageSessions {
     fn load(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
@@ -110,7 +113,7 @@ impl webui::SessionRows for PageSessions {
 }
 
 /// The page's password, in the store.
-pub struct PagePassword(pub Local);
+pub(crate) struct PagePassword(pub(crate) Local);
 
 impl webui::Credentials for PagePassword {
     fn password_hash(&self) -> Result<Option<String>, String> {
@@ -125,7 +128,7 @@ impl webui::Credentials for PagePassword {
 }
 
 /// The page's failover button, on VRRP.
-pub struct PageFailover(pub vrrp::Handle);
+pub(crate) struct PageFailover(pub(crate) vrrp::Handle);
 
 impl webui::Failover for PageFailover {
     fn failover<'a>(&'a self, name: &'a Name) -> Boxed<'a, Result<FailoverReport, String>> {
@@ -134,7 +137,7 @@ impl webui::Failover for PageFailover {
 }
 
 /// The page's view of the access log, in the proxy.
-pub struct PageLog(pub proxy::Handle);
+pub(crate) struct PageLog(pub(crate) proxy::Handle);
 
 impl webui::AccessLog for PageLog {
     fn recent(&self) -> Vec<String> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Exit code for bad usage or bad settings.
-pub const BAD_INPUT: u8 = 2;
+pub(crate) const BAD_INPUT: u8 = 2;
 
 const USAGE: &str = "usage:
   bramble run --data DIR [--admin ADDR:PORT] [--node ID] [--access-log FILE]
@@ -20,7 +20,7 @@ const USAGE: &str = "usage:
 
 /// What the operator asks for.
 #[derive(Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Runs one node in the foreground.
     Run(node::Options),
     /// Writes the settings as TOML, secrets masked.
@@ -41,7 +41,7 @@ pub enum Command {
 
 /// A command that did not succeed.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// What the operator gave is wrong.
     Input(String),
     /// Something else went wrong.
@@ -50,7 +50,7 @@ pub enum Failure {
 
 impl Failure {
     /// 2 for bad settings, 1 for a failure.
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Input(_) => ExitCode::from(BAD_INPUT),
             Self::Other(_) => ExitCode::FAILURE,
@@ -74,7 +74,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 /// Does what was asked.
-pub fn execute(command: Command) -> Result<(), Failure> {
+pub(crate) fn execute(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(options) => Ok(node::run(options)?),
         Command::Export { data, file } => documents::export(&data, file.as_deref()),
@@ -94,7 +94,7 @@ pub fn execute(command: Command) -> Result<(), Failure> {
 }
 
 /// Understands the arguments, or says in one line what is wrong with them.
-pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
+pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
     let mut given = Arguments::read(arguments)?;
     let words: Vec<&str> = given.words.iter().map(String::as_str).collect();
     let command = match words.as_slice() {
@@ -131,7 +131,9 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String>
         }
     };
     match given.options.first() {
-        Some((name, _)) => Err(format!("--{name} does not belong to this command; see \"bramble help\"")),
+        Some((name, _)) => {
+            Err(format!("--{name} does not belong to this command; see \"bramble help\""))
+        }
         None => Ok(command),
     }
 }
@@ -190,7 +192,7 @@ impl Arguments {
 }
 
 /// The address of the admin page when none is given: every address of the node.
-pub fn admin_everywhere() -> SocketAddr {
+pub(crate) fn admin_everywhere() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], model::ADMIN_PORT))
 }
 
@@ -209,8 +211,14 @@ mod tests {
             parsed("run --admin=127.0.0.1:99 --data /d --node web01"),
             Ok(Command::Run(o)) if o.admin.is_some() && o.node.is_some()
         ));
-        assert!(matches!(parsed("settings export --data /d out"), Ok(Command::Export { file: Some(_), .. })));
-        assert!(matches!(parsed("settings import --data /d -"), Ok(Command::Import { file: None, .. })));
+        assert!(matches!(
+            parsed("settings export --data /d out"),
+            Ok(Command::Export { file: Some(_), .. })
+        ));
+        assert!(matches!(
+            parsed("settings import --data /d -"),
+            Ok(Command::Import { file: None, .. })
+        ));
         assert!(matches!(parsed("version"), Ok(Command::Version)));
         assert!(matches!(parsed("--help"), Ok(Command::Help)));
         for (line, word) in [

@@ -9,7 +9,7 @@ use std::path::Path;
 use store::{DataLock, Store};
 
 /// Writes the newest settings as TOML, with secrets masked: a file that leaves the node.
-pub fn export(data: &Path, file: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn export(data: &Path, file: Option<&Path>) -> Result<(), Failure> {
     let newest = Store::open(data)?.revisions()?.newest()?;
     let settings = newest.map(|r| r.settings).unwrap_or_default();
     let text = format!(
@@ -24,14 +24,18 @@ pub fn export(data: &Path, file: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// Says whether a document could be imported.
-pub fn check(file: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn check(file: Option<&Path>) -> Result<(), Failure> {
     read(file, &Settings::default())?;
     println!("the settings are good");
     Ok(())
 }
 
 /// Makes a document the newest revision of a data directory.
-pub fn import(data: &Path, node: Option<NodeId>, file: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn import(
+    data: &Path,
+    node: Option<NodeId>,
+    file: Option<&Path>,
+) -> Result<(), Failure> {
     let store = Store::open(data)?;
     let _lock = DataLock::take(data)?;
     let mut revisions = store.revisions()?;
@@ -60,7 +64,7 @@ pub fn import(data: &Path, node: Option<NodeId>, file: Option<&Path>) -> Result<
 }
 
 /// Sets the admin password to the first line of standard input.
-pub fn password(data: &Path) -> Result<(), Failure> {
+pub(crate) fn password(data: &Path) -> Result<(), Failure> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     let hash = webui::hash_password(line.trim_end_matches(['\r', '\n'])).map_err(Failure::Input)?;

@@ -30,19 +30,19 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How to run a node.
 #[derive(Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Where everything is kept.
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Where the admin page listens; None: port 1936 of every address.
-    pub admin: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
     /// The board's identity, where it has none yet or is to get another.
-    pub node: Option<NodeId>,
+    pub(crate) node: Option<NodeId>,
     /// Where the load balancer's access log goes, besides the ring in memory.
-    pub access_log: Option<PathBuf>,
+    pub(crate) access_log: Option<PathBuf>,
 }
 
 /// Runs a node until SIGTERM or SIGINT.
-pub fn run(options: Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     log_to_standard_error();
     let store = Store::open(&options.data)?;
     let _lock = DataLock::take(&options.data)?;
@@ -62,15 +62,14 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let admin = Builder::new_current_thread().enable_all().build()?;
     let data = Builder::new_multi_thread().enable_all().thread_name("data").build()?;
     let at = options.admin.unwrap_or_else(admin_everywhere);
-    let listener = admin
-        .block_on(TcpListener::bind(at))
-        .with_context(|| format!("the admin page cannot listen on {at}; is another node running?"))?;
+    let listener = admin.block_on(TcpListener::bind(at)).with_context(|| {
+        format!("the admin page cannot listen on {at}; is another node running?")
+    })?;
     let access_log = options.access_log.as_ref().map(open_log).transpose()?;
 
     let (trigger, shutdown) = Shutdown::new();
-    let house = data.block_on(async {
-        House::build(&options, &control, &board, &shutdown, access_log)
-    })?;
+    let house =
+        data.block_on(async { House::build(&options, &control, &board, &shutdown, access_log) })?;
     let mut engine = engine;
     engine.add_preflight(house.proxy.preflight());
     engine.add_preflight(house.server.preflight());
@@ -100,7 +99,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 }
 
 /// Lives as the guardian of a node.
-pub fn guard() -> anyhow::Result<()> {
+pub(crate) fn guard() -> anyhow::Result<()> {
     init::guardian::guard(|interface, address| Kernel::open()?.remove(interface, address))?;
     Ok(())
 }
@@ -154,7 +153,7 @@ impl House {
             reporter(Subsystem::Proxy),
             shutdown.clone(),
             proxy::Options { threads: None, access_log },
-        );
+        )?;
         let kernel = Kernel::open().context("netlink, through which addresses are set")?;
         let guardian = Guardian::start().context("the guardian process")?;
         let vrrp = vrrp::start(
@@ -188,7 +187,11 @@ impl House {
 fn log_to_standard_error() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BRAMBLE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .init();
 }
 
 /// The board's identity: given, remembered, or made up once.
