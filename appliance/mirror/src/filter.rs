@@ -243,3 +243,7 @@ mod tests {
         assert!(!Filter::new(["*"]).hides(&RelPath::root(), true));
     }
 }
+
+#[cfg(test)]
+#[path = "filter_rsync.rs"]
+mod rsync;
