@@ -150,7 +150,7 @@ fn open(lab: &Arc<Lab>, admin_at: SocketAddr, site_at: SocketAddr) -> Result<[Re
         let request = lab::http::Request::get("/").timeout(Duration::from_secs(3));
         wait::until(Duration::from_secs(20), &format!("the {what} on {at}"), || {
             match lab::http::send(at, &request) {
-                Ok(r) if r.status == 200 || (what != "site" && r.status < 400) => Ok(()),
+                Ok(r) if r.status == 200 || (what != "site" && r.status < 500) => Ok(()),
                 Ok(r) => Err(format!("status {}", r.status)),
                 Err(e) => Err(e.to_string()),
             }
