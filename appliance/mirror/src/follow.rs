@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, watch};
 
 /// What stands in the way on this node is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The largest tree a node of 1 GB can hold twice.
+const MAX_ENTRIES: usize = 500_000;
 /// The most messages taken in before the work they bring is looked at.
 const GULP: usize = 64;
 
@@ -254,6 +256,16 @@ impl Follower {
         self.scope = Scope::All;
     }
 
+    /// A tree that large would fill the memory; the connection ends.
+    fn give_up(&mut self) {
+        tracing::warn!(
+            directory = self.place.directory,
+            "the origin lists more than {MAX_ENTRIES} files and directories, more than a mirror \
+             can hold"
+        );
+        self.disconnected();
+    }
+
     fn said(&mut self, message: Message) {
         match message {
             Message::Begin { patterns, source } => {
@@ -264,6 +276,9 @@ impl Follower {
             Message::Entries(entries) => {
                 if let Some(listing) = &mut self.listing {
                     listing.tree.extend(entries);
+                    if listing.tree.len() > MAX_ENTRIES {
+                        self.give_up();
+                    }
                 }
             }
             Message::End { problems } => {
@@ -286,7 +301,9 @@ impl Follower {
                     };
                     self.changes.push(path);
                 }
-                if !more {
+                if remote.tree.len().max(self.changes.len()) > MAX_ENTRIES {
+                    self.give_up();
+                } else if !more {
                     for path in std::mem::take(&mut self.changes) {
                         self.dirty(path);
                     }

@@ -434,3 +434,7 @@ impl Job {
         let _ = ended.send(name);
     }
 }
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile;
