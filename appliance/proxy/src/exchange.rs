@@ -131,6 +131,7 @@ async fn balance(
 ) -> (After, Termination) {
     let mut avoid = None;
     let mut fresh_only = false;
+    let mut catch_breath = false;
     let mut repeated = 0;
     let mut failure = (503, Termination::NO_SERVER);
     loop {
@@ -143,7 +144,7 @@ async fn balance(
             if before != index {
                 backend.servers[before].live.redispatches.up();
                 story.redispatched = true;
-            } else if avoid == Some(index) {
+            } else if catch_breath {
                 // There is no other: let it catch its breath.
                 let pause = u64::from(backend.settings.timeout_connect.0).min(TURN_AROUND_MS);
                 tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
@@ -172,6 +173,7 @@ async fn balance(
                 story.retries += 1;
                 server.live.retries.up();
                 avoid = Some(index);
+                catch_breath = true;
                 continue;
             }
         };
@@ -188,6 +190,7 @@ async fn balance(
             Finish::Repeat if repeated < 2 => {
                 repeated += 1;
                 fresh_only = true;
+                catch_breath = false;
                 if !reused {
                     server.live.eresp.up();
                     avoid = Some(index);
@@ -392,6 +395,10 @@ async fn relay(
         End::ServerBroke => {
             live.eresp.up();
             live.server_aborts.up();
+            if bytes_out == 0 {
+                // Not even the head has gone out: the client can still be told.
+                return Finish::Answer(502, Termination::SERVER_DATA);
+            }
             Finish::Done(After::Close, Termination::SERVER_DATA)
         }
         End::ServerSilent => {
