@@ -247,6 +247,24 @@ mod tests {
         }
     }
 
+    /// What HAProxy 2.6.12 does with one request after the other, from the second on.
+    #[test]
+    fn sequences_are_haproxys() {
+        for (algorithm, weights, want) in [
+            (Balance::Roundrobin, &[3, 1, 2][..], "cabacacabacacabacaca"),
+            (Balance::Roundrobin, &[5, 1, 1], "aabaacaaabaacaaabaac"),
+            (Balance::Roundrobin, &[1, 2], "babbabbabbabbabbabba"),
+            (Balance::Roundrobin, &[10, 20, 30, 40], "cdbcdadcbdcdbcdadcbd"),
+            (Balance::Roundrobin, &[7, 3], "aabaabaabaaabaabaaba"),
+            (Balance::StaticRr, &[3, 1, 2], "acabcaacabcaacabcaac"),
+            (Balance::StaticRr, &[5, 1, 1], "aabaacaaabaacaaabaac"),
+            (Balance::StaticRr, &[10, 20, 30, 40], "bdcdbcdcdabdcdbcdcda"),
+        ] {
+            let seen = sequence(algorithm, weights, want.len() + 1);
+            assert_eq!(&seen[1..], want, "{algorithm} {weights:?}");
+        }
+    }
+
     #[test]
     fn shares_follow_weights() {
         for algorithm in [Balance::Roundrobin, Balance::StaticRr] {

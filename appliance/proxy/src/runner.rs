@@ -236,7 +236,10 @@ impl Manager {
         let shared = Arc::clone(&self.outside.shared);
         if self.sampled.elapsed() >= Duration::from_secs(1) {
             self.sampled = Instant::now();
-            status::sample(&shared.config());
+            let config = shared.config();
+            status::sample(&config);
+            // Starts again what may have ended by a fault; the others go on.
+            self.checks.set(&shared, self.reporter.board(), &config.backends);
         }
         let active = !shared.config().frontends.is_empty();
         if !active {

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet};
 
 /// What a read takes at most. One buffer for all connections of the thread.
 const SCRATCH: usize = 128 * 1024;
@@ -116,26 +116,44 @@ pub(crate) fn run(
 }
 
 async fn obey(worker: Rc<Worker>, index: usize, mut orders: mpsc::UnboundedReceiver<Order>) {
-    spawn_local(tick(Rc::clone(&worker), index));
-    let mut listeners: HashMap<SocketAddrV4, (Rc<Notify>, JoinHandle<()>)> = HashMap::new();
-    while let Some(order) = orders.recv().await {
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(tick(Rc::clone(&worker), index));
+    let mut listeners: HashMap<SocketAddrV4, Rc<Notify>> = HashMap::new();
+    loop {
+        let order = tokio::select! {
+            order = orders.recv() => order,
+            Some(ended) = tasks.join_next() => {
+                if ended.is_err() {
+                    // Without clockwork or listener the thread is no use; the manager replaces
+                    // it. A fault in a connection's task ends that connection only.
+                    return;
+                }
+                continue;
+            }
+        };
         match order {
-            Order::Open(address, listener) => match TcpListener::from_std(listener) {
+            Some(Order::Open(address, listener)) => match TcpListener::from_std(listener) {
                 Ok(listener) => {
                     let close = Rc::new(Notify::new());
-                    let accepting =
-                        accept(Rc::clone(&worker), listener, address, Rc::clone(&close));
-                    let task = spawn_local(accepting);
-                    listeners.insert(address, (close, task));
+                    let counted = Counted::new(&worker.shared);
+                    let closing = Rc::clone(&close);
+                    tasks.spawn_local(accept(
+                        Rc::clone(&worker),
+                        listener,
+                        address,
+                        closing,
+                        counted,
+                    ));
+                    listeners.insert(address, close);
                 }
                 Err(error) => tracing::error!("cannot accept connections at {address}: {error}"),
             },
-            Order::Close(address) => {
-                if let Some((close, _)) = listeners.remove(&address) {
+            Some(Order::Close(address)) => {
+                if let Some(close) = listeners.remove(&address) {
                     close.notify_one();
                 }
             }
-            Order::Stop => break,
+            Some(Order::Stop) | None => return,
         }
     }
 }
@@ -176,8 +194,8 @@ async fn accept(
     listener: TcpListener,
     address: SocketAddrV4,
     close: Rc<Notify>,
+    _counted: Counted,
 ) {
-    let _counted = Counted::new(&worker.shared);
     let mut frontend: Option<Arc<Frontend>> = worker.config().at(&address).cloned();
     let mut generation = worker.generation();
     let closing = close.notified();
