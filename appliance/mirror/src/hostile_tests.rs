@@ -151,11 +151,9 @@ fn m39_hostile_mirrors() {
 
         // Only what is listed is read.
         let mut said = hello("default");
-        for (n, wanted) in
-            ["secret/key", "etc/passwd", "secret", "", "nothing", "page"].into_iter().enumerate()
-        {
-            let need = Message::Need { id: n as u64, path: path(wanted), have: None };
-            need.encode(&mut said);
+        let wanted = ["secret/key", "etc/passwd", "secret", "", "nothing", "page"];
+        for (id, wanted) in (0..).zip(wanted) {
+            Message::Need { id, path: path(wanted), have: None }.encode(&mut said);
         }
         let heard = speak(&host.handle, "web02", said).await;
         let failed = heard.iter().filter(|m| matches!(m, Message::Failed { .. })).count();

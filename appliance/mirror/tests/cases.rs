@@ -606,6 +606,65 @@ fn m24_hard_links_become_files_of_their_own() {
     });
 }
 
+/// A small file system of its own, gone with the value.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(options: &str) -> Self {
+        let place = tempfile::TempDir::new().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(place.path())
+            .status();
+        assert!(mounted.unwrap().success());
+        Self(place)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn m26_a_full_disk_leaves_what_was_there_and_deletes_nothing() {
+    run(async {
+        for options in ["size=3m", "size=30m,nr_inodes=40"] {
+            let disk = SmallDisk::new(options);
+            let a = tempfile::TempDir::new().unwrap();
+            let b = tempfile::TempDir::new_in(disk.0.path()).unwrap();
+            for n in 0..10 {
+                write(a.path().join(format!("site/f{n}")), "old");
+            }
+            let wire = std::sync::Arc::new(common::Wire::default());
+            let all = settings("web01", &[], Millis::seconds(300));
+            let origin = wire.host_in("web01", all.clone(), a);
+            let mirror = wire.host_in("web02", all, b);
+            let pair = Pair { wire, origin, mirror };
+            pair.settle().await;
+            // Too large, or too many; and something goes in the same batch.
+            for n in 0..100 {
+                write(pair.from(&format!("more/{n}")), vec![1; 100_000]);
+            }
+            fs::remove_file(pair.from("f1")).unwrap();
+            pair.until("full", || {
+                matches!(pair.mirror.status().phase,
+                    MirrorPhase::Failed { reason } if reason.contains("disk is full"))
+            })
+            .await;
+            assert_eq!(fs::read(pair.to("f1")).unwrap(), b"old");
+            assert_eq!(fs::read(pair.to("f2")).unwrap(), b"old");
+            assert_eq!(pair.staged(), 0);
+            // Space is made on the origin, and all goes on by itself.
+            fs::remove_dir_all(pair.from("more")).unwrap();
+            pair.settle().await;
+            assert!(!pair.to("f1").exists());
+            pair.mirror.stop.trigger();
+        }
+    });
+}
+
 #[test]
 fn m29_a_broken_connection_is_noticed_and_made_again() {
     run(async {
