@@ -3,7 +3,7 @@
 //! HTTP mode as HAProxy means it: every request is parsed strictly and balanced on its own, over
 //! servers that are checked, with kept connections to them. The words are HAProxy's, too.
 //!
-//! Pure files, without I/O, clock or tokio: [`framing`](self) (where a message ends), `message`,
+//! Pure files, without I/O, clock or tokio: `framing` (where a message ends), `message`,
 //! `request` and `response` (what a head may say and what is sent on), `balance` (who is next),
 //! `health` (from checks to up and down), `log` (the access log's line), `answer` (our own error
 //! pages). What is not exactly right about the framing of a message is refused, never repaired,
