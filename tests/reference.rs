@@ -82,7 +82,7 @@ fn a_file_made_on_web01_appears_on_web02_as_it_is() {
     let made = here.join("stats.new");
     fs::create_dir_all(here.join("news/2024")).unwrap();
     fs::write(&made, vec![b'x'; 300_000]).unwrap();
-    fs::set_permissions(&made, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o654)).unwrap();
     chown(&made, Some(1234), Some(5678)).unwrap();
     let past = SystemTime::UNIX_EPOCH + Duration::new(1_400_000_000, 123_456_789);
     File::options().write(true).open(&made).unwrap().set_modified(past).unwrap();

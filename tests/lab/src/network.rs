@@ -80,7 +80,8 @@ impl Network {
 
     fn plug(&self, space: &str, link: &str, port: &str) -> Result<()> {
         let (router, inside) = (self.space("router"), self.space(space));
-        let veth = ["link", "add", port, "type", "veth", "peer", "name", link];
+        let mac = mac(space, link);
+        let veth = ["link", "add", port, "type", "veth", "peer", "name", link, "address", &mac];
         let mut args = veth.to_vec();
         args.extend(["netns", inside.name()]);
         router.ip(&args)?;
@@ -164,6 +165,13 @@ impl Network {
         }
         result
     }
+}
+
+/// A board keeps its hardware addresses when its power comes back; the neighbours count on it.
+fn mac(space: &str, link: &str) -> String {
+    let number = NODES.iter().position(|n| *n == space).map_or(0, |n| n + 1);
+    let link = LINKS.iter().position(|l| *l == link).unwrap_or(0);
+    format!("02:00:c0:a8:{number:02x}:{:02x}", link + 0x10)
 }
 
 fn port(node: &str, link: &str) -> String {
