@@ -3,6 +3,8 @@
 //! With `DEMO=trouble` some things are broken, with `DEMO=empty` nothing is set up,
 //! with `DEMO=unclaimed` there is no password yet.
 
+#![allow(clippy::unwrap_used, reason = "a demo may fail loudly")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

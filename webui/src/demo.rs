@@ -17,14 +17,12 @@ const SETTINGS: &str = r#"{
 }"#;
 
 /// The reference cluster's settings.
-#[must_use]
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     model::from_json(SETTINGS.as_bytes(), &Settings::default()).unwrap_or_default()
 }
 
 /// What its nodes report while all is well, the snapshot's own node first.
-#[must_use]
-pub fn reports(snapshot: &Snapshot) -> Vec<NodeReport> {
+pub(crate) fn reports(snapshot: &Snapshot) -> Vec<NodeReport> {
     let own = snapshot.node().clone();
     let mut all: Vec<_> = snapshot
         .settings
@@ -41,8 +39,7 @@ pub fn reports(snapshot: &Snapshot) -> Vec<NodeReport> {
 }
 
 /// What one of its nodes reports.
-#[must_use]
-pub fn status(snapshot: &Snapshot, id: &NodeId) -> NodeStatus {
+pub(crate) fn status(snapshot: &Snapshot, id: &NodeId) -> NodeStatus {
     let effective = model::derive(&snapshot.settings, id);
     let node = snapshot.settings.node(id).cloned().unwrap_or_default();
     let applied = SubsystemStatus { revision: snapshot.revision, state: SubsystemState::Applied };
@@ -186,7 +183,7 @@ fn server(sid: u32, s: &model::DerivedServer, check: &model::Check) -> ServerSta
         downtime: 0,
         lastsess: Some(1),
         traffic: TrafficCounters {
-            scur: u64::from(s.state == ServerState::Ready) * (sid % 2) as u64,
+            scur: u64::from(s.state == ServerState::Ready) * u64::from(sid % 2),
             smax: 12,
             stot: 4_800 - share,
             bin: 1_400_000,

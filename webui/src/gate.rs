@@ -203,11 +203,12 @@ pub(crate) async fn resume(app: &App, session: &Session, credential: &str) -> Op
     let admin = app.snapshot().settings.admin.clone();
     let seconds = |m: model::Millis| i64::from(m.0 / 1000);
     let idle = seconds(admin.session_idle);
-    session.set_expiry(Some(Expiry::OnInactivity(time::Duration::seconds(idle))));
     let now = now_unix();
     match signed_in.judge(now, idle, seconds(admin.session_max), credential) {
         Use::Fine => {}
         Use::WriteDown => {
+            // Only here: setting it makes tower-sessions write the session down.
+            session.set_expiry(Some(Expiry::OnInactivity(time::Duration::seconds(idle))));
             signed_in.seen = now;
             session.insert(session::KEY, &signed_in).await.ok()?;
         }
@@ -271,7 +272,8 @@ fn lead_to(request: &Parts, to: &str) -> Response {
         StatusCode::UNAUTHORIZED.into_response()
     } else if wants_page(request) {
         let path = request.uri.path_and_query().map_or("/", |p| p.as_str());
-        if to == "/login" && request.method == Method::GET && path != "/" {
+        let somewhere = !["/", "/claim"].contains(&path);
+        if to == "/login" && request.method == Method::GET && somewhere {
             Redirect::to(&format!("/login?next={}", encode(path))).into_response()
         } else {
             Redirect::to(to).into_response()

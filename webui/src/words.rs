@@ -17,6 +17,7 @@ pub(crate) fn span(ms: u64) -> String {
 pub(crate) fn short_span(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
+        1000..60_000 if ms % 1000 < 100 => format!("{} s", ms / 1000),
         1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
         _ => span(ms),
     }

@@ -2,7 +2,7 @@
 
 use super::field::whole;
 use super::{Field, Form, Head, Invalid};
-use model::{Backend, Edit, Settings};
+use model::{Backend, Edit, Endpoint, Name, Server, Settings};
 
 /// The form of one backend; its servers have forms of their own.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,8 @@ pub(crate) struct BackendForm {
     pub(crate) retries: Field,
     pub(crate) timeout_connect: Field,
     pub(crate) timeout_server: Field,
+    /// The servers of a new backend, one a line.
+    pub(crate) servers: Field,
 }
 
 impl Form for BackendForm {
@@ -42,6 +44,7 @@ impl Form for BackendForm {
             ("retries", &mut self.retries),
             ("timeout_connect", &mut self.timeout_connect),
             ("timeout_server", &mut self.timeout_server),
+            ("servers", &mut self.servers),
         ]
     }
 
@@ -73,6 +76,27 @@ impl Form for BackendForm {
     }
 }
 
+/// `app1 192.168.1.30:8080`, one a line.
+fn servers(field: &mut Field) -> Option<Vec<Server>> {
+    let mut found = Vec::new();
+    for line in field.value.clone().lines().map(str::trim).filter(|l| !l.is_empty()) {
+        let read = match line.split_once(char::is_whitespace) {
+            Some((name, address)) => name.parse::<Name>().and_then(|name| {
+                let address = Some(address.trim().parse::<Endpoint>()?);
+                Ok(Server { name, address, ..Server::default() })
+            }),
+            None => Err(model::BadValue::new(format!(
+                "{line:?} is not a name and an address; write for example app1 192.168.1.30:8080"
+            ))),
+        };
+        match read {
+            Ok(server) => found.push(server),
+            Err(problem) => field.refuse(&problem.to_string()),
+        }
+    }
+    field.error.is_none().then_some(found)
+}
+
 impl TryFrom<&mut BackendForm> for Edit {
     type Error = Invalid;
 
@@ -90,6 +114,9 @@ impl TryFrom<&mut BackendForm> for Edit {
         let retries = whole(&mut form.retries);
         let connect = form.timeout_connect.read();
         let server = form.timeout_server.read();
+        if form.head.new {
+            backend.servers = servers(&mut form.servers).ok_or(Invalid)?;
+        }
         backend.web_nodes = form.web_nodes.on();
         backend.check.enabled = form.check.on();
         backend.name = name.ok_or(Invalid)?;

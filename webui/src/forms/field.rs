@@ -59,7 +59,8 @@ impl Field {
             self.refuse("this is needed");
             return None;
         }
-        self.parse(&self.value.trim().to_owned())
+        let text = self.value.trim().to_owned();
+        self.parse(&text)
     }
 
     /// A value that may be left out. The outer None is an error.
@@ -67,7 +68,8 @@ impl Field {
         if self.value.trim().is_empty() {
             return Some(None);
         }
-        self.parse(&self.value.trim().to_owned()).map(Some)
+        let text = self.value.trim().to_owned();
+        self.parse(&text).map(Some)
     }
 
     /// Values one a line.

@@ -42,6 +42,9 @@ pub(crate) struct Head {
     pub(crate) new: bool,
 }
 
+/// The fields entries are known by.
+const KEYS: [&str; 2] = ["id", "name"];
+
 /// At least one field has an error now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invalid;
@@ -79,6 +82,10 @@ pub(crate) trait Form: Default {
         form.head().new = pairs.first("new") == "yes";
         for (name, field) in form.fields() {
             field.value = pairs.joined(name);
+            if KEYS.contains(&name) {
+                // Entries are looked up by these before they are parsed.
+                field.value = field.value.trim().to_owned();
+            }
         }
         form
     }

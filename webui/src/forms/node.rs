@@ -72,9 +72,6 @@ impl TryFrom<&mut NodeForm> for Edit {
     type Error = Invalid;
 
     fn try_from(form: &mut NodeForm) -> Result<Self, Invalid> {
-        if form.head.new && form.id.value.trim().is_empty() {
-            form.id.set(form.name.value.trim().to_ascii_lowercase());
-        }
         if form.head.new && form.base.is_some() {
             form.id.refuse("there is a node with this identity already; choose another");
         }

@@ -62,7 +62,7 @@ pub(crate) async fn claim_now(ctx: Ctx, session: Session) -> PageResult {
         Err(error) => return claim_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(error)),
     };
     let Ok(hash) = ctx.app.hasher.hash(&password).await else {
-        return busy(&ctx, |ctx, status, error| claim_page(ctx, status, error));
+        return busy(&ctx, claim_page);
     };
     let hash = hash.map_err(Failure::inside)?;
     let print = fingerprint(&hash);
@@ -111,7 +111,7 @@ pub(crate) async fn login_now(ctx: Ctx, session: Session) -> PageResult {
     }
     let stored = ctx.app.password_hash().await.map_err(Failure::inside)?.unwrap_or_default();
     let Ok(right) = ctx.app.hasher.verify(ctx.form.first("password"), &stored).await else {
-        return busy(&ctx, |ctx, status, error| login_page(ctx, status, error));
+        return busy(&ctx, login_page);
     };
     if !right || ctx.form.first("username").trim() != USER {
         lock(&ctx.app.throttle).failed(ctx.visitor.address, Instant::now());
@@ -137,7 +137,9 @@ async fn sign_in(ctx: &Ctx, session: &Session, credential: String) -> Result<(),
         Failure::inside(format!("the session cannot be stored: {e}"))
     };
     // A new id, whatever cookie came with the request: nobody can plant one (session fixation).
-    session.flush().await.map_err(failed)?;
+    // Not flush(), after which the planted id would be used for the new session.
+    session.clear().await;
+    session.cycle_id().await.map_err(failed)?;
     let idle = ctx.snapshot().settings.admin.session_idle;
     let idle = time::Duration::milliseconds(i64::from(idle.0));
     session.set_expiry(Some(tower_sessions::Expiry::OnInactivity(idle)));
@@ -186,7 +188,7 @@ pub(crate) async fn password_now(ctx: Ctx, session: Session) -> PageResult {
     let refuse =
         |text: &str| password_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(text.to_owned()));
     match ctx.app.hasher.verify(ctx.form.first("old"), &stored).await {
-        Err(_) => return busy(&ctx, |ctx, status, error| password_page(ctx, status, error)),
+        Err(_) => return busy(&ctx, password_page),
         Ok(false) => {
             lock(&ctx.app.throttle).failed(ctx.visitor.address, Instant::now());
             return refuse("The password you have now is another one.");
@@ -198,7 +200,7 @@ pub(crate) async fn password_now(ctx: Ctx, session: Session) -> PageResult {
         Err(error) => return refuse(&error),
     };
     let Ok(hash) = ctx.app.hasher.hash(&password).await else {
-        return busy(&ctx, |ctx, status, error| password_page(ctx, status, error));
+        return busy(&ctx, password_page);
     };
     let hash = hash.map_err(Failure::inside)?;
     let print = fingerprint(&hash);

@@ -63,6 +63,9 @@ pub(crate) async fn new(ctx: Ctx) -> PageResult {
 pub(crate) async fn add(ctx: Ctx) -> PageResult {
     let mut form = NodeForm::typed(&ctx.form);
     form.head.new = true;
+    if form.id.value.is_empty() {
+        form.id.set(form.name.value.to_ascii_lowercase());
+    }
     let submitted = submit(&ctx.app, &ctx.visitor, &mut form).await?;
     after(submitted, "/nodes", |status| form_page(&ctx, status, "", form))
 }

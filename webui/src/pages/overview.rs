@@ -56,7 +56,13 @@ pub(crate) fn parts(
         _ if good < all => Tone::Warn,
         _ => Tone::Good,
     };
-    let servers_tone = if v.servers_by.is_some() { tone(servers) } else { Tone::Quiet };
+    let meant = v.backends.iter().flat_map(|b| &b.servers).all(|s| s.tone <= Tone::Quiet);
+    let servers_tone = match tone(servers) {
+        _ if v.servers_by.is_none() => Tone::Quiet,
+        // Drained or in maintenance because somebody wanted it so.
+        Tone::Warn if meant => Tone::Info,
+        tone => tone,
+    };
     let tiles = TilesPart { v, servers, servers_tone, nodes, nodes_tone: tone(nodes), rate };
     Ok(vec![
         Part::new("verdict", VerdictPart { v }.render()?),

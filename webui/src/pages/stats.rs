@@ -1,7 +1,8 @@
 //! The balancer's statistics as HAProxy users know them.
 //!
 //! HAProxy takes its options after the address: `/stats;csv`, `/stats;up;norefresh`, and the same
-//! after a question mark. All of these are accepted here, in any order.
+//! after a question mark. All of these are accepted here, in any order. The page does not load
+//! itself again, which would keep a forgotten session alive, so `;norefresh` has nothing to do.
 
 use super::{Ctx, Shell, page};
 use crate::error::{Failure, PageResult};
@@ -11,15 +12,12 @@ use crate::{stats_csv, stats_json};
 use askama::Template;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{StatusCode, Uri, header};
 use model::Role;
 use model::status::{
     BackendStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, ServerStatus, TrafficCounters,
 };
 use model::{ServerState, Settings};
-
-/// Seconds between two loads of the page by itself.
-const REFRESH: &str = "10";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Format {
@@ -35,7 +33,6 @@ struct Options {
     /// Without servers that are down.
     up: bool,
     no_maint: bool,
-    norefresh: bool,
     /// Only proxies whose name holds this.
     scope: Option<String>,
 }
@@ -51,7 +48,6 @@ impl Options {
                 "json" => options.format = Format::Json,
                 "up" => options.up = true,
                 "no-maint" => options.no_maint = true,
-                "norefresh" => options.norefresh = true,
                 _ => {
                     let scope = word.strip_prefix("scope=").filter(|s| !s.is_empty());
                     options.scope = scope.map(str::to_owned).or(options.scope);
@@ -106,8 +102,6 @@ struct Stats {
     conns: u64,
     threads: u32,
     up: bool,
-    up_off: &'static str,
-    refresh: bool,
 }
 
 /// Every `/stats…` that is not exactly `/stats`, and everything that is no page at all.
@@ -151,10 +145,9 @@ pub(crate) async fn show(ctx: Ctx, uri: Uri) -> PageResult {
     }
     // A program's credential opens the page too; then there is no session its links would need.
     let snapshot = ctx.snapshot();
-    let refresh = !options.norefresh;
     let proxy_is_here = proxy.is_some();
     let proxy = proxy.unwrap_or_default();
-    let mut response = page(&Stats {
+    page(&Stats {
         shell: ctx.shell("Statistics", "stats"),
         tables: tables(&proxy),
         balancer: proxy_is_here,
@@ -164,13 +157,7 @@ pub(crate) async fn show(ctx: Ctx, uri: Uri) -> PageResult {
         conns: proxy.curr_conns,
         threads: proxy.threads,
         up: options.up,
-        up_off: if refresh { "" } else { ";norefresh" },
-        refresh,
-    })?;
-    if refresh {
-        response.headers_mut().insert(header::REFRESH, HeaderValue::from_static(REFRESH));
-    }
-    Ok(response)
+    })
 }
 
 fn balancers(settings: &Settings, own: &str) -> String {
@@ -308,7 +295,6 @@ fn backend_row(b: &BackendStatus) -> Row {
 pub(crate) async fn metrics(
     State(app): State<crate::app::App>,
     visitor: Option<Extension<crate::gate::Visitor>>,
-    _headers: HeaderMap,
 ) -> Response {
     if visitor.is_none() {
         return StatusCode::UNAUTHORIZED.into_response();
@@ -326,7 +312,7 @@ mod tests {
     fn options_come_in_every_shape() {
         let read = |u: &str| Options::read(&u.parse().unwrap());
         assert_eq!(read("/stats"), Options::default());
-        let csv = Options { format: Format::Csv, norefresh: true, ..Options::default() };
+        let csv = Options { format: Format::Csv, ..Options::default() };
         for u in [
             "/stats;csv;norefresh",
             "/stats?;csv;norefresh",

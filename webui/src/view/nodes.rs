@@ -78,7 +78,7 @@ fn view(snapshot: &Snapshot, node: Option<&Node>, report: Option<&NodeReport>) -
             .and_then(|n| n.addresses().next())
             .map(|a| format!("http://{a}:{}/", model::ADMIN_PORT)),
         name: name.filter(|n| !n.is_empty()).unwrap_or_else(|| id.clone()),
-        roles: node.map(|n| roles(n)).unwrap_or_default(),
+        roles: node.map(roles).unwrap_or_default(),
         known: status.is_some(),
         master: reachable && is(VrrpState::Master),
         backup: reachable && is(VrrpState::Backup),

@@ -8,28 +8,28 @@ use http_body_util::BodyExt;
 use std::collections::BTreeMap;
 use tower::ServiceExt;
 
-pub const HOST: &str = "192.168.1.14:1936";
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const HOST: &str = "192.168.1.14:1936";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
     }
     /// The value of the first field of this name.
-    pub fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         let text = self.text();
         let at = text
             .find(&format!("name=\"{name}\" value=\""))
@@ -39,12 +39,12 @@ impl Answer {
     }
 }
 
-pub struct Browser {
-    pub router: Router,
-    pub cookies: BTreeMap<String, String>,
+pub(crate) struct Browser {
+    pub(crate) router: Router,
+    pub(crate) cookies: BTreeMap<String, String>,
 }
 
-pub fn encode(pairs: &[(&str, &str)]) -> String {
+pub(crate) fn encode(pairs: &[(&str, &str)]) -> String {
     let escape = |t: &str| -> String {
         t.bytes()
             .map(|b| {
@@ -60,11 +60,11 @@ pub fn encode(pairs: &[(&str, &str)]) -> String {
 }
 
 impl Browser {
-    pub fn new(node: &Node) -> Self {
+    pub(crate) fn new(node: &Node) -> Self {
         Self { router: webui::router(node.ports.clone()), cookies: BTreeMap::new() }
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &mut self,
         mut request: http::request::Builder,
         body: impl Into<Body>,
@@ -92,12 +92,12 @@ impl Browser {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    pub async fn get(&mut self, path: &str) -> Answer {
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.send(Request::get(path).header("accept", "text/html"), Body::empty()).await
     }
 
     /// A form as a browser sends it, with what is given and nothing else.
-    pub async fn post_raw(&mut self, path: &str, pairs: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post_raw(&mut self, path: &str, pairs: &[(&str, &str)]) -> Answer {
         let request = Request::post(path)
             .header("accept", "text/html")
             .header("origin", format!("http://{HOST}"))
@@ -106,33 +106,33 @@ impl Browser {
     }
 
     /// A form with its token, taken from the page it is on.
-    pub async fn post(&mut self, from: &str, path: &str, pairs: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&mut self, from: &str, path: &str, pairs: &[(&str, &str)]) -> Answer {
         let token = self.get(from).await.field("csrf");
         let mut all = vec![("csrf", token.as_str())];
         all.extend(pairs);
         self.post_raw(path, &all).await
     }
 
-    pub async fn claim(&mut self) {
+    pub(crate) async fn claim(&mut self) {
         let done =
             self.post("/claim", "/claim", &[("password", PASSWORD), ("again", PASSWORD)]).await;
         assert_eq!(done.status, 303, "{}", done.text());
     }
 
-    pub async fn login(&mut self, password: &str) -> Answer {
+    pub(crate) async fn login(&mut self, password: &str) -> Answer {
         self.post("/login", "/login", &[("username", "admin"), ("password", password)]).await
     }
 }
 
 /// A claimed node of the reference cluster, and a browser signed in to it.
-pub async fn signed_in() -> (Node, Browser) {
+pub(crate) async fn signed_in() -> (Node, Browser) {
     let node = support::node("lbmaster", support::demo::settings());
     let mut browser = Browser::new(&node);
     browser.claim().await;
     (node, browser)
 }
 
-pub fn basic(password: &str) -> String {
+pub(crate) fn basic(password: &str) -> String {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(format!("admin:{password}"));
     format!("Basic {text}")

@@ -1,8 +1,9 @@
 //! Ports in memory, for tests and for the demo.
 #![allow(dead_code, reason = "each test uses its part of it")]
+#![allow(clippy::unwrap_used, reason = "tests state expectations with unwrap")]
 
 #[path = "../../src/demo.rs"]
-pub mod demo;
+pub(crate) mod demo;
 
 use control::{Control, Engine, MemoryStorage, StatusBoard};
 use model::status::FailoverReport;
@@ -13,9 +14,9 @@ use std::sync::{Arc, Mutex};
 use webui::{AccessLog, Credentials, Failover, FailoverFuture, Ports, SessionRows};
 
 #[derive(Default)]
-pub struct Rows {
-    pub rows: Mutex<BTreeMap<String, (Vec<u8>, i64)>>,
-    pub saves: AtomicUsize,
+pub(crate) struct Rows {
+    pub(crate) rows: Mutex<BTreeMap<String, (Vec<u8>, i64)>>,
+    pub(crate) saves: AtomicUsize,
 }
 
 impl SessionRows for Rows {
@@ -42,7 +43,7 @@ impl SessionRows for Rows {
 }
 
 #[derive(Default)]
-pub struct Password {
+pub(crate) struct Password {
     hash: Mutex<Option<String>>,
 }
 
@@ -65,8 +66,8 @@ impl Credentials for Password {
 }
 
 /// Hands over at once, or says why not.
-pub struct HandOver {
-    pub answer: Mutex<Result<(&'static str, f64), String>>,
+pub(crate) struct HandOver {
+    pub(crate) answer: Mutex<Result<(&'static str, f64), String>>,
 }
 
 impl Failover for HandOver {
@@ -78,7 +79,7 @@ impl Failover for HandOver {
     }
 }
 
-pub struct Log(pub Vec<String>);
+pub(crate) struct Log(pub Vec<String>);
 
 impl AccessLog for Log {
     fn recent(&self) -> Vec<String> {
@@ -87,17 +88,17 @@ impl AccessLog for Log {
 }
 
 /// A node with everything behind its page in memory.
-pub struct Node {
-    pub ports: Ports,
-    pub rows: Arc<Rows>,
-    pub password: Arc<Password>,
-    pub failover: Arc<HandOver>,
-    pub control: Control,
-    pub board: StatusBoard,
+pub(crate) struct Node {
+    pub(crate) ports: Ports,
+    pub(crate) rows: Arc<Rows>,
+    pub(crate) password: Arc<Password>,
+    pub(crate) failover: Arc<HandOver>,
+    pub(crate) control: Control,
+    pub(crate) board: StatusBoard,
 }
 
 /// Must be called inside a runtime: the engine runs there.
-pub fn node(id: &str, settings: Settings) -> Node {
+pub(crate) fn node(id: &str, settings: Settings) -> Node {
     let id: NodeId = id.parse().unwrap();
     let (engine, control) = Engine::new(MemoryStorage::default(), &id, settings).unwrap();
     tokio::spawn(engine.run());
