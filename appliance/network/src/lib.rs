@@ -14,6 +14,7 @@
 //! router. An interface that is switched off by hand stays off. There is no DHCP, no Wi-Fi
 //! association and no IPv6 here, and no program is run: everything goes over netlink(7).
 
+mod announce;
 mod error;
 mod hostname;
 mod kernel;

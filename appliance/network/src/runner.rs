@@ -1,5 +1,6 @@
 //! The edge: wakes up, looks, and takes the steps of the plan.
 
+use crate::announce::{self, Announcer, Place};
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::pace::Pace;
@@ -113,6 +114,7 @@ async fn run(
         wanted: Wanted::default(),
         taken: BTreeSet::new(),
         pace: Pace::new(Instant::now()),
+        announcer: Announcer::default(),
         said: Vec::new(),
     };
     loop {
@@ -160,6 +162,7 @@ struct Runner {
     /// Interfaces that were switched on once for these settings.
     taken: BTreeSet<u32>,
     pace: Pace,
+    announcer: Announcer,
     /// The problems last logged.
     said: Vec<String>,
 }
@@ -178,6 +181,7 @@ impl Runner {
                 if self.handle.set(links(&self.wanted, &view)) {
                     self.reporter.board().touch();
                 }
+                self.announce(&view);
                 working
             }
             Err(error) => {
@@ -193,7 +197,28 @@ impl Runner {
                     .to_owned(),
             );
         }
-        self.report(snapshot, &working, problems)
+        let pause = self.report(snapshot, &working, problems);
+        self.announcer.pause(Instant::now()).map_or(pause, |announce| announce.min(pause))
+    }
+
+    /// Tells the neighbours about addresses that have just become usable.
+    fn announce(&mut self, view: &View) {
+        let places = self.wanted.links.iter().filter_map(|link| {
+            let interface = view.interface(&link.name).filter(|i| i.up && i.running)?;
+            let set = view.addresses.iter().find(|a| {
+                a.interface == interface.index && a.address.addr() == link.address.addr()
+            })?;
+            Some(Place {
+                interface: interface.index,
+                mac: interface.mac,
+                address: set.address.addr(),
+            })
+        });
+        for place in self.announcer.due(&places.collect(), Instant::now()) {
+            if let Err(error) = announce::send(&place) {
+                tracing::warn!("{} could not be announced: {error}", place.address);
+            }
+        }
     }
 
     /// Plans and acts until there is nothing left to do.

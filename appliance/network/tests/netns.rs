@@ -441,6 +441,29 @@ fn an_interface_that_appears_later_is_set_up() {
 }
 
 #[test]
+fn a_neighbour_learns_that_an_address_moved() {
+    let lab = Lab::new();
+    let (_dir, options) = options();
+    let node = Running::start(&lab, options);
+    node.applied();
+    let knows = |address: &str, mac: &str| {
+        lab.on("peer", &format!("ip neigh show {address}")).contains(mac)
+    };
+    assert!(lab.ping("peer", "192.168.1.10"));
+    let old = lab.mac("node", "eth0");
+    assert!(knows("192.168.1.10", &old));
+    // Another board with the same settings: the neighbour's entry is fresh and wrong.
+    drop(node);
+    let new = "02:00:00:00:be:ef";
+    lab.on("node", &format!("ip link set eth0 address {new}"));
+    lab.on("node", "ip addr flush dev eth0");
+    let (_dir, options) = self::options();
+    let _node = Running::start(&lab, options);
+    eventually("the neighbour's entry", || knows("192.168.1.10", new));
+    assert!(lab.ping("peer", "192.168.1.10"));
+}
+
+#[test]
 fn a_system_that_refuses_is_said() {
     let lab = Lab::new();
     let (folder, mut options) = options();
