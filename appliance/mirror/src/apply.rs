@@ -7,7 +7,7 @@
 
 use crate::root::{Root, look_in, stat_fd};
 use crate::tree::{Entry, Kind, RelPath};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, RawDir, SeekFrom, StatxFlags, Timespec, Timestamps,
     UTIME_OMIT, Uid,
@@ -145,7 +145,7 @@ impl Writer {
 
     fn rename(&mut self, staged: &str, path: &RelPath) -> Result<Entry, Errno> {
         let (dir, name) = near(&self.root, &mut self.near, path)?;
-        rustix::fs::renameat(&self.staging, staged, dir, name)?;
+        writable(dir, || rustix::fs::renameat(&self.staging, staged, dir, name))?;
         look_in(dir, name)?.ok_or(Errno::NOENT)
     }
 
@@ -178,7 +178,7 @@ impl Writer {
             self.remove(path, false)?;
         }
         let (dir, name) = near(&self.root, &mut self.near, path)?;
-        match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
+        match writable(dir, || rustix::fs::mkdirat(dir, name, Mode::RWXU)) {
             // Somebody was faster; that it is a directory is checked by opening it.
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
@@ -197,7 +197,13 @@ impl Writer {
             return set_link(self, dir.as_fd(), name, entry);
         }
         let fd = match entry.kind {
-            Kind::Dir => self.root.dir(path.as_bytes())?,
+            Kind::Dir => match self.root.dir(path.as_bytes()) {
+                Err(Errno::ACCESS) => {
+                    self.unlock(path)?;
+                    self.root.dir(path.as_bytes())?
+                }
+                other => other?,
+            },
             // A fifo that took its place would block without the flag.
             _ => self.root.open_at(path.as_bytes(), OFlags::RDONLY | OFlags::NONBLOCK)?,
         };
@@ -212,6 +218,15 @@ impl Writer {
         rustix::fs::futimens(&fd, &times(entry))
     }
 
+    /// Lets a process that is not root read its own directory.
+    fn unlock(&self, path: &RelPath) -> Result<(), Errno> {
+        let way = self.root.open_at(path.as_bytes(), OFlags::PATH | OFlags::DIRECTORY)?;
+        let mode = Mode::from_raw_mode(stat_fd(way.as_fd())?.mode);
+        // fchmod(2) does not take such a descriptor; this is the way round.
+        let name = format!("/proc/self/fd/{}", way.as_raw_fd());
+        rustix::fs::chmod(name, mode | Mode::RWXU)
+    }
+
     /// Removes a file, a link or an empty directory. Not being there is as good.
     pub(crate) fn remove(&mut self, path: &RelPath, directory: bool) -> Result<(), Errno> {
         let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
@@ -222,7 +237,7 @@ impl Writer {
             Err(Errno::NOENT) => return Ok(()),
             other => other?,
         };
-        match rustix::fs::unlinkat(dir, name, flags) {
+        match writable(dir, || rustix::fs::unlinkat(dir, name, flags)) {
             Err(Errno::NOENT) => Ok(()),
             other => other,
         }
@@ -274,6 +289,19 @@ fn set_link(
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     writer.own(|uid, gid| rustix::fs::chownat(dir, name, uid, gid, flags), entry)?;
     rustix::fs::utimensat(dir, name, &times(entry), flags)
+}
+
+/// Does something in a directory. A process that is not root must first allow itself to write
+/// there; the directory gets its own mode back with its time, when nothing moves any more.
+fn writable(dir: BorrowedFd<'_>, act: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
+    match act() {
+        Err(Errno::ACCESS) => {
+            let mode = Mode::from_raw_mode(stat_fd(dir)?.mode);
+            rustix::fs::fchmod(dir, mode | Mode::RWXU)?;
+            act()
+        }
+        other => other,
+    }
 }
 
 /// The directory a path lies in, opened or still open, and the path's name there.

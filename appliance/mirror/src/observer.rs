@@ -176,7 +176,10 @@ impl Observer {
             return Some(false);
         }
         self.kept.remove(path);
-        if directory && (deep || !self.watch.has(path)) {
+        // With other permissions it may be readable no longer, or only now.
+        let permitted = |e: &Entry| (e.mode, e.uid, e.gid);
+        let other = self.tree.get(path).map(permitted) != entry.as_ref().map(permitted);
+        if directory && (deep || other || !self.watch.has(path)) {
             let watch = &mut self.watch;
             let found = scan(&root, path, &self.filters, &mut |path, fd| watch.add(path, fd));
             if !found.problems.is_empty() {
