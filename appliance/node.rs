@@ -44,6 +44,7 @@ pub(crate) struct Options {
 /// Runs a node until SIGTERM or SIGINT.
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     log_to_standard_error();
+    allow_many_connections();
     let store = Store::open(&options.data)?;
     let _lock = DataLock::take(&options.data)?;
     let id = identity(&store, options.node.as_ref())?;
@@ -181,6 +182,16 @@ impl House {
             tracing::warn!("failover did not stop in time");
         }
         tokio::join!(self.proxy.drain(DRAIN), self.server.drain(DRAIN));
+    }
+}
+
+/// Every visitor is two descriptors; the usual soft limit of 1,024 is for programs with few.
+fn allow_many_connections() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("the limit on open connections could not be raised: {error}");
     }
 }
 

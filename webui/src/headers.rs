@@ -20,7 +20,6 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
     // With no-referrer, browsers send `Origin: null` with our own forms too (Fetch standard,
     // "append a request Origin header"), and the check of csrf.rs could tell nothing apart.
     set(header::REFERRER_POLICY, "same-origin");
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
