@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) failovers: Mutex<BTreeMap<Name, LastFailover>>,
     /// Set off when sessions were ended, so that their open streams end too.
     pub(crate) sessions_ended: watch::Sender<u64>,
-    pub(crate) streams: Mutex<BTreeMap<String, usize>>,
+    pub(crate) streams: Mutex<crate::live::Streams>,
     pub(crate) rendered: Mutex<crate::live::Rendered>,
     pub(crate) shutdown: Option<Shutdown>,
 }

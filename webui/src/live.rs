@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tower_sessions::session::Id;
 use tower_sessions::{Session, SessionStore};
 
@@ -71,21 +71,33 @@ fn draw(app: &App, page: &'static str, parts: Draw) -> Option<Arc<Vec<Part>>> {
     Some(drawn)
 }
 
+/// The streams of each session, the oldest first, each with what ends it when it is dropped.
+pub(crate) type Streams = BTreeMap<String, VecDeque<(u64, oneshot::Sender<()>)>>;
+
 /// A place among the streams, given back when the stream ends.
 struct Place {
     app: App,
     session: String,
+    number: u64,
 }
 
 impl Place {
-    fn take(app: &App, session: String) -> Option<Self> {
+    /// A session that opens one page too many loses its oldest stream: the newest page is the one
+    /// that is looked at, and a browser may be slow to close those it left.
+    fn take(app: &App, session: String) -> Option<(Self, oneshot::Receiver<()>)> {
         let mut streams = lock(&app.streams);
-        let own = streams.get(&session).copied().unwrap_or(0);
-        if own >= PER_SESSION || streams.values().sum::<usize>() >= STREAMS {
+        if streams.get(&session).is_some_and(|own| own.len() >= PER_SESSION) {
+            streams.get_mut(&session).and_then(VecDeque::pop_front);
+        }
+        if streams.values().map(VecDeque::len).sum::<usize>() >= STREAMS {
             return None;
         }
-        streams.insert(session.clone(), own + 1);
-        Some(Self { app: app.clone(), session })
+        let own = streams.entry(session.clone()).or_default();
+        let number = own.back().map_or(0, |(number, _)| number + 1);
+        let (stay, leave) = oneshot::channel();
+        own.push_back((number, stay));
+        drop(streams);
+        Some((Self { app: app.clone(), session, number }, leave))
     }
 }
 
@@ -93,8 +105,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut streams = lock(&self.app.streams);
         if let Some(own) = streams.get_mut(&self.session) {
-            *own -= 1;
-            if *own == 0 {
+            own.retain(|(number, _)| *number != self.number);
+            if own.is_empty() {
                 streams.remove(&self.session);
             }
         }
@@ -113,6 +125,7 @@ struct Follower {
     ended: watch::Receiver<u64>,
     checked: Instant,
     first: bool,
+    leave: oneshot::Receiver<()>,
     _place: Place,
 }
 
@@ -124,7 +137,7 @@ pub(crate) async fn events(ctx: Ctx, session: Session) -> Response {
     let Some(id) = session.id() else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
-    let Some(place) = Place::take(&ctx.app, id.to_string()) else {
+    let Some((place, leave)) = Place::take(&ctx.app, id.to_string()) else {
         return crate::gate::too_many(Duration::from_secs(5), "too many open pages");
     };
     let app = ctx.app;
@@ -139,6 +152,7 @@ pub(crate) async fn events(ctx: Ctx, session: Session) -> Response {
         ended: app.sessions_ended.subscribe(),
         checked: Instant::now(),
         first: true,
+        leave,
         _place: place,
         app,
     };
@@ -196,6 +210,7 @@ impl Follower {
         };
         tokio::select! {
             () = stopping => return false,
+            _ = &mut self.leave => return false,
             changed = self.ended.changed() => {
                 return changed.is_ok() && self.still_signed_in().await;
             }

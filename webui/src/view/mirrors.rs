@@ -35,7 +35,7 @@ fn view(snapshot: &Snapshot, report: &NodeReport, m: &MirrorStatus) -> MirrorVie
         MirrorPhase::Failed { reason } => (Tone::Bad, "failed", Some(reason.clone())),
     };
     if !report.reachable {
-        (tone, word) = (Tone::Quiet, "last known state");
+        (tone, word) = (Tone::Quiet, "not heard from");
     }
     let is_origin = m.phase == MirrorPhase::Origin;
     let lag = match m.lag_ms {

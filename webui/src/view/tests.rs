@@ -60,6 +60,18 @@ fn no_server_left_is_alarming() {
 }
 
 #[test]
+fn a_failing_check_is_not_yet_a_server_that_is_down() {
+    let v = view(|r| {
+        let proxies = r.iter_mut().filter_map(|r| r.status.proxy.as_mut());
+        for b in proxies.flat_map(|p| &mut p.backends) {
+            b.servers[0].check.check_health = 3;
+        }
+    });
+    assert_eq!(v.servers_up(), (4, 4));
+    assert_eq!(v.verdict.reasons, ["Server webservers/web01-eth is failing checks."]);
+}
+
+#[test]
 fn silence_of_the_others_is_not_alarming() {
     // Without a node-to-node channel a node knows only itself.
     let v = view(|r| r.retain(|r| r.status.id.as_str() == "lbslave"));

@@ -34,22 +34,34 @@ pub(super) fn judge(
     }
     for backend in backends.iter().filter(|b| !b.servers.is_empty()) {
         let heard = backend.servers.iter().any(|s| s.word != "unknown");
-        let down = backend.servers.iter().filter(|s| s.tone >= Tone::Warn).count();
+        let troubled = || backend.servers.iter().filter(|s| s.tone >= Tone::Warn);
+        let down = troubled().filter(|s| !s.usable).count();
+        for s in troubled().filter(|s| s.usable) {
+            found.push((
+                Tone::Warn,
+                format!("Server {}/{} is failing checks.", backend.name, s.name),
+            ));
+        }
         if heard && backend.usable == 0 {
             found.push((Tone::Bad, format!("No server of {} takes visitors.", backend.name)));
         } else if down > 0 {
             let all = count(backend.servers.len(), "server");
             let verb = if down == 1 { "does" } else { "do" };
-            found.push((
-                Tone::Warn,
-                format!("{down} of {all} of {} {verb} not answer.", backend.name),
-            ));
+            let text = format!("{down} of {all} of {} {verb} not answer.", backend.name);
+            found.push((Tone::Warn, text));
+        }
+    }
+    let lost: Vec<_> = nodes.iter().filter(|n| n.known && !n.reachable).collect();
+    let names: Vec<&str> = lost.iter().map(|n| n.name.as_str()).collect();
+    match names.split_last() {
+        None => {}
+        Some((last, [])) => found.push((Tone::Warn, format!("{last} is not reachable from here."))),
+        Some((last, rest)) => {
+            let text = format!("{} and {last} are not reachable from here.", rest.join(", "));
+            found.push((Tone::Warn, text));
         }
     }
     for node in nodes {
-        if node.known && !node.reachable {
-            found.push((Tone::Warn, format!("{} is not reachable from here.", node.name)));
-        }
         for s in node.subsystems.iter().filter(|s| node.reachable && s.tone >= Tone::Warn) {
             let reason = s.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
             let text = format!("{}: {} {}{reason}", node.name, s.name.to_lowercase(), s.word);

@@ -1,5 +1,7 @@
 //! The whole admin port, asked as browsers and programs ask it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests state expectations with them")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
