@@ -2,7 +2,8 @@
 //!
 //! An unmounted disk, a wrong directory and a slip of the hand look like deletions. The brake
 //! counts the files that would have gone within an hour, batch by batch, so that many small
-//! deletions are seen as the large one they are; a file that comes back no longer counts.
+//! deletions are seen as the large one they are; a file that comes back no longer counts, and one
+//! that is only moved never did.
 
 use crate::tree::RelPath;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +36,7 @@ pub(crate) struct Batch<'a> {
     pub(crate) origin_files: usize,
     /// Files and links here.
     pub(crate) local_files: usize,
-    /// The files and links the batch would delete.
+    /// The files and links that would be lost.
     pub(crate) doomed: &'a [RelPath],
 }
 

@@ -4,7 +4,7 @@
 //! and what an exclude pattern protects is neither touched nor counted.
 
 use crate::tree::{Entry, Kind, RelPath, Stamp, Tree, below};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 /// Which paths to look at.
@@ -87,7 +87,7 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// Paths to delete; every directory after what is in it.
     pub(crate) deletes: Vec<RelPath>,
-    /// The files and links that go, those in a replaced directory included: what a brake counts.
+    /// The files and links that go, those in a replaced directory included.
     pub(crate) doomed: Vec<RelPath>,
     /// What cannot be made equal, and why.
     pub(crate) blocked: Vec<(RelPath, &'static str)>,
@@ -130,6 +130,34 @@ pub(crate) fn plan(sides: &Sides<'_>, scope: &Scope) -> Plan {
         }
     }
     plan
+}
+
+/// The doomed files that are not merely moved: no file of the same size and time appears under
+/// another name. Moving the directory that holds most of a site is no loss.
+pub(crate) fn lost(plan: &Plan, sides: &Sides<'_>) -> Vec<RelPath> {
+    let mut appearing: HashMap<(u64, Stamp), usize> = HashMap::new();
+    for step in &plan.steps {
+        let Step::File { path, .. } = step else { continue };
+        let Some(Entry { kind: Kind::File { size }, mtime, .. }) = sides.origin.get(path) else {
+            continue;
+        };
+        if !sides.local.contains_key(path) {
+            *appearing.entry((*size, *mtime)).or_default() += 1;
+        }
+    }
+    let mut moved = |path: &RelPath| {
+        let Some(Entry { kind: Kind::File { size }, mtime, .. }) = sides.local.get(path) else {
+            return false;
+        };
+        match appearing.get_mut(&(*size, *mtime)) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    };
+    plan.doomed.iter().filter(|p| !moved(p)).cloned().collect()
 }
 
 /// What lies below a path matters when a whole subtree comes, goes or is replaced. A directory

@@ -105,6 +105,22 @@ fn the_doomed_are_counted() {
 }
 
 #[test]
+fn m34_what_moves_is_not_lost() {
+    let (origin, local) = (tree("new/ new/a=5@7 new/b=5@7 x=1@1"), tree("a=5@7 b=5@7 c=5@7 d=1@1"));
+    let sides = Sides {
+        origin: &origin,
+        local: &local,
+        kept: &BTreeSet::new(),
+        seen: &BTreeMap::new(),
+        owners: true,
+        complete: true,
+    };
+    let plan = plan(&sides, &Scope::All);
+    assert_eq!(plan.doomed.len(), 4);
+    assert_eq!(lost(&plan, &sides).len(), 1);
+}
+
+#[test]
 fn an_incomplete_listing_deletes_nothing() {
     let (origin, local) = (tree("n x y/"), tree("a b/ b/c x/ x/1 y"));
     let sides = Sides {

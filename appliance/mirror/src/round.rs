@@ -3,7 +3,7 @@
 use crate::error::plain;
 use crate::follow::{Follower, Want};
 use crate::guard::{Batch, Verdict};
-use crate::plan::{Plan, Scope, Seen, Sides, Step, plan};
+use crate::plan::{Plan, Scope, Seen, Sides, Step, lost, plan};
 use crate::serve::hash_of;
 use crate::tree::{Entry, Kind, RelPath, below, files};
 use crate::wire::{Hash, MAX_NEEDS, Message};
@@ -31,7 +31,7 @@ impl Follower {
             self.scope = Scope::All;
         }
         let scope = std::mem::replace(&mut self.scope, Scope::none());
-        let Some(planned) = self.compare(&scope) else {
+        let Some((planned, lost)) = self.compare(&scope) else {
             self.scope = scope;
             return;
         };
@@ -40,7 +40,7 @@ impl Follower {
         let judged = {
             let (origin_files, local_files) = match scope {
                 // Counting takes as long as comparing; only a loss needs the numbers.
-                Scope::Paths(_) if planned.doomed.is_empty() => (1, 1),
+                Scope::Paths(_) if lost.is_empty() => (1, 1),
                 _ => (files(&remote.tree), files(&self.observer.tree)),
             };
             let batch = Batch {
@@ -48,7 +48,7 @@ impl Follower {
                 problem: remote.problems.first(),
                 origin_files,
                 local_files,
-                doomed: &planned.doomed,
+                doomed: &lost,
             };
             self.guard.judge(&batch, now)
         };
@@ -56,21 +56,21 @@ impl Follower {
         match judged {
             Verdict::Go => {}
             Verdict::GoWithoutDeletes(hold) => {
-                self.hold = Some((hold, planned.doomed.clone()));
+                self.hold = Some((hold, lost.clone()));
             }
             Verdict::Stop(hold) => {
                 if old.as_ref().map(|(h, _)| h) != Some(&hold) {
                     let said = hold.sentence(self.place.origin.as_str(), &self.place.directory);
                     tracing::warn!("{said}");
                 }
-                self.hold = Some((hold, planned.doomed));
+                self.hold = Some((hold, lost));
                 self.wanted.clear();
                 self.arrivals.clear();
                 self.removals.clear();
                 return;
             }
         }
-        self.guard.accept(&planned.doomed, now);
+        self.guard.accept(&lost, now);
         match &scope {
             Scope::All => self.blocked.clear(),
             Scope::Paths(paths) => self.blocked.retain(|p, _| !paths.contains(p)),
@@ -78,7 +78,8 @@ impl Follower {
         self.begin(planned);
     }
 
-    fn compare(&self, scope: &Scope) -> Option<Plan> {
+    /// What is to be done, and the files that would be lost by it.
+    fn compare(&self, scope: &Scope) -> Option<(Plan, Vec<RelPath>)> {
         let (remote, writer) = (self.remote.as_ref()?, self.writer.as_ref()?);
         let own = &self.config.filter;
         let mut shown = None;
@@ -98,7 +99,9 @@ impl Follower {
                 && remote.problems.is_empty()
                 && self.observer.problems.is_empty(),
         };
-        Some(plan(&sides, scope))
+        let planned = plan(&sides, scope);
+        let lost = lost(&planned, &sides);
+        Some((planned, lost))
     }
 
     fn begin(&mut self, planned: Plan) {

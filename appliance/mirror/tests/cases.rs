@@ -733,6 +733,24 @@ fn m30_drift_on_the_mirror_is_reverted() {
 }
 
 #[test]
+fn m34_moving_nearly_everything_is_not_held() {
+    run(async {
+        let pair = Pair::new(&[], |from, _| {
+            for n in 0..300 {
+                write(from.join(format!("d/e{}/f{n}", n % 9)), format!("{n}"));
+            }
+            write(from.join("index.html"), "x");
+        })
+        .await;
+        pair.settle().await;
+        for (old, new) in [("d", "moved"), ("moved", "d"), ("d/e1", "e")] {
+            fs::rename(pair.from(old), pair.from(new)).unwrap();
+            pair.settle().await;
+        }
+    });
+}
+
+#[test]
 fn m35_patterns_change_while_it_runs() {
     run(async {
         let pair = Pair::new(&THREE, |from, to| {
@@ -866,14 +884,14 @@ fn m37_editors_archives_and_a_log_that_stays_open() {
         drop(log);
         let made = std::process::Command::new("sh")
             .arg("-c")
-            .arg("mkdir src && for i in $(seq 300); do mkdir -p src/d$((i%17)); echo $i >src/d$((i%17))/$i; done; tar cf t.tar src && mkdir x && tar xf t.tar -C x && rm -r src")
+            .arg("mkdir src && for i in $(seq 300); do mkdir -p src/d$((i%17)); echo $i >src/d$((i%17))/$i; done; tar cf t.tar src && mkdir x && tar xf t.tar -C x && rm -r src/d3")
             .current_dir(pair.origin.site())
             .status();
         assert!(made.unwrap().success());
         pair.until("settled or held", || {
             pair.mirror.status().phase == MirrorPhase::Following
-                && pair.to("x/src").exists()
-                && !pair.to("src").exists()
+                && pair.to("x/src/d3").exists()
+                && !pair.to("src/d3").exists()
         })
         .await;
         pair.settle().await;
