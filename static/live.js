@@ -20,9 +20,4 @@ const say = (text, tone) => {
 document.addEventListener("htmx:sseOpen", () => say("live", "good"));
 document.addEventListener("htmx:sseError", () => say("reconnecting…", "warn"));
 document.addEventListener("htmx:sseClose", () => say("not live", "quiet"));
-// A form of which only a part of the page is swapped keeps the result in sight.
-document.addEventListener("htmx:afterSettle", () => {
-  const flash = document.querySelector("#flash .banner");
-  if (flash) flash.scrollIntoView({ block: "nearest" });
-});
 document.addEventListener("htmx:sendError", () => say("this node does not answer", "bad"));
