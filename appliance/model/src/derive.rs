@@ -148,11 +148,6 @@ impl Settings {
         if balanced && !all.vrrp.iter().any(|v| v.name.as_str() == DEFAULT_INSTANCE) {
             all.vrrp.push(default_instance());
         }
-        for instance in &mut all.vrrp {
-            if instance.interface.is_empty() {
-                instance.interface = wired();
-            }
-        }
         all
     }
 
@@ -180,10 +175,6 @@ fn known<T: std::str::FromStr<Err = crate::BadValue> + Default>(text: &str) -> T
     text.parse().unwrap_or_default()
 }
 
-fn wired() -> crate::InterfaceName {
-    known("eth0")
-}
-
 pub(crate) fn default_site() -> Site {
     Site { name: known(DEFAULT_SITE), ..Site::default() }
 }
@@ -202,7 +193,7 @@ pub(crate) fn default_frontend() -> Frontend {
 }
 
 pub(crate) fn default_instance() -> VrrpInstance {
-    VrrpInstance { name: known(DEFAULT_INSTANCE), interface: wired(), ..VrrpInstance::default() }
+    VrrpInstance { name: known(DEFAULT_INSTANCE), ..VrrpInstance::default() }
 }
 
 /// What `node` runs under these settings. Meant for settings that pass [`crate::check()`]; for

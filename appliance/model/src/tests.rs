@@ -180,3 +180,23 @@ fn binds_are_haproxys() {
         assert!(text.parse::<Bind>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn the_defaults_of_every_entry_can_be_written_and_read() {
+    let mut settings = reference().completed();
+    let name = |text: &str| text.parse().unwrap();
+    settings.vrrp.push(VrrpInstance {
+        name: name("VI_2"),
+        virtual_router_id: Vrid::constant(78),
+        addresses: vec!["192.168.1.16/24".parse().unwrap()],
+        ..VrrpInstance::default()
+    });
+    settings.sites.push(Site {
+        name: name("more"),
+        hosts: vec!["www.example.org".parse().unwrap()],
+        ..Site::default()
+    });
+    settings.backends.push(Backend { name: name("b"), web_nodes: true, ..Backend::default() });
+    assert_eq!(from_json(to_json(&settings).as_bytes(), &settings), Ok(settings.clone()));
+    assert_eq!(from_toml(&to_toml(&settings), &settings), Ok(settings));
+}

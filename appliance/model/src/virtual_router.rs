@@ -84,7 +84,7 @@ impl Default for VrrpInstance {
             enabled: true,
             version: VrrpVersion::default(),
             virtual_router_id: Vrid::constant(77),
-            interface: InterfaceName::default(),
+            interface: "eth0".parse().unwrap_or_default(),
             advert_interval: Centiseconds::constant(100),
             preempt: true,
             preempt_delay: Millis(0),
