@@ -91,6 +91,8 @@ impl<'a> Visit<'a> {
         self.browser.fill("#password", "not the password");
         self.browser.click("form[action='/login'] button");
         self.browser.see("[role=alert]", "");
+        let said = self.browser.complaints();
+        assert!(said.iter().all(|m| m.contains("401")), "{said:?}");
         self.browser.fill("#password", PASSWORD);
         self.browser.click("form[action='/login'] button");
         self.browser.arrive("/balancing");
