@@ -136,6 +136,15 @@ impl webui::Failover for PageFailover {
     }
 }
 
+/// The page's word on a held deletion, to the mirror.
+pub(crate) struct PageApproval(pub(crate) mirror::Handle);
+
+impl webui::MirrorApproval for PageApproval {
+    fn approve<'a>(&'a self, site: &'a Name) -> Boxed<'a, ()> {
+        Box::pin(self.0.approve(site))
+    }
+}
+
 /// The page's view of the access log, in the proxy.
 pub(crate) struct PageLog(pub(crate) proxy::Handle);
 

@@ -1,8 +1,8 @@
 //! One node, from start to stop.
 
 use crate::adapters::{
-    FloatingAddresses, MirrorTransport, PageFailover, PageLog, PagePassword, PageSessions, Will,
-    serve_mirror,
+    FloatingAddresses, MirrorTransport, PageApproval, PageFailover, PageLog, PagePassword,
+    PageSessions, Will, serve_mirror,
 };
 use crate::cli::admin_everywhere;
 use anyhow::Context;
@@ -83,6 +83,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         credentials: Arc::new(PagePassword(store.local())),
         failover: Arc::new(PageFailover(house.vrrp.clone())),
         access_log: Arc::new(PageLog(house.proxy.clone())),
+        mirror: Arc::new(PageApproval(house.mirror.clone())),
     };
     let page = serve_page(admin, listener, ports, shutdown)?;
     tracing::info!("node {id} runs; the admin page is on port {}", at.port());
@@ -110,6 +111,7 @@ struct House {
     vrrp: vrrp::Handle,
     proxy: proxy::Handle,
     server: server::Handle,
+    mirror: mirror::Handle,
 }
 
 impl House {
@@ -165,14 +167,14 @@ impl House {
             reporter(Subsystem::Vrrp),
             shutdown.clone(),
         );
-        let seen = (network, mirror, proxy.clone(), vrrp.clone());
+        let seen = (network, mirror.clone(), proxy.clone(), vrrp.clone());
         board.provide(move |status| {
             status.links = seen.0.links();
             status.mirror = seen.1.status();
             status.proxy = seen.2.status();
             status.vrrp = seen.3.status();
         });
-        Ok(Self { vrrp, proxy, server })
+        Ok(Self { vrrp, proxy, server, mirror })
     }
 
     /// The floating IP first, so that visitors go elsewhere while everything here still works;

@@ -38,5 +38,7 @@ mod view;
 mod words;
 
 pub use password::hash_password;
-pub use ports::{AccessLog, Credentials, Failover, FailoverFuture, Ports, SessionRows};
+pub use ports::{
+    AccessLog, Credentials, Failover, FailoverFuture, MirrorApproval, Ports, SessionRows,
+};
 pub use serve::{router, serve};

@@ -66,6 +66,12 @@ pub trait Failover: Send + Sync {
     fn failover<'a>(&'a self, name: &'a Name) -> FailoverFuture<'a>;
 }
 
+/// Lets deletions pass that a mirror holds back for safety.
+pub trait MirrorApproval: Send + Sync {
+    /// The deletion of this site held at this moment, and no later one.
+    fn approve<'a>(&'a self, site: &'a Name) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+}
+
 /// The newest lines of the load balancer's access log.
 pub trait AccessLog: Send + Sync {
     /// Newest last; empty on a node that balances nothing.
@@ -87,4 +93,6 @@ pub struct Ports {
     pub failover: Arc<dyn Failover>,
     /// The log on the Balancing page.
     pub access_log: Arc<dyn AccessLog>,
+    /// Held deletions.
+    pub mirror: Arc<dyn MirrorApproval>,
 }

@@ -67,6 +67,7 @@ fn pages() -> Router<App> {
         .route("/sites/new", get(sites::new).post(sites::add))
         .route("/sites/{name}", get(sites::edit).post(sites::save))
         .route("/sites/{name}/remove", get(sites::ask_remove).post(sites::remove_now))
+        .route("/sites/{name}/approve", get(sites::ask_approve).post(sites::approve_now))
         .route("/history", get(history::show))
         .route("/history/{revision}/revert", post(history::revert))
         .route("/stats", get(stats::show))
@@ -82,4 +83,5 @@ fn resources() -> Router<App> {
         .route("/api/v1/status", get(api::status::get))
         .route("/api/v1/backends/{backend}/servers/{server}", patch(api::servers::patch))
         .route("/api/v1/vrrp/{name}/failover", post(api::failover::post))
+        .route("/api/v1/sites/{name}/approve", post(api::sites::approve_now))
 }

@@ -462,7 +462,10 @@ impl Follower {
             MirrorPhase::Connecting
         } else if let Some((hold, _)) = &self.hold {
             let origin = self.place.origin.as_str();
-            MirrorPhase::Held { reason: hold.sentence(origin, &self.place.directory) }
+            MirrorPhase::Held {
+                reason: hold.sentence(origin, &self.place.directory),
+                approvable: hold.can_be_approved(),
+            }
         } else if self.is_equal() {
             MirrorPhase::Following
         } else {

@@ -374,7 +374,7 @@ fn m15_an_empty_or_missing_origin_deletes_nothing() {
         assert!(matches!(pair.origin.status().phase, MirrorPhase::Failed { .. }));
         fs::create_dir(pair.origin.site()).unwrap();
         pair.until("held as empty", || {
-            matches!(pair.mirror.status().phase, MirrorPhase::Held { reason } if reason.contains("no files"))
+            matches!(pair.mirror.status().phase, MirrorPhase::Held { reason, .. } if reason.contains("no files"))
         })
         .await;
         assert_eq!(fs::read_dir(pair.mirror.site()).unwrap().count(), 5);

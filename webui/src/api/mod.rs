@@ -3,6 +3,7 @@
 pub(crate) mod failover;
 pub(crate) mod servers;
 pub(crate) mod settings;
+pub(crate) mod sites;
 pub(crate) mod status;
 
 use axum::Json;

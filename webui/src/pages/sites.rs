@@ -1,6 +1,6 @@
 //! What the web servers serve, and how it is mirrored.
 
-use super::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
+use super::{Confirm, Ctx, Shell, after, named, page, page_with, remove, see};
 use crate::error::{Failure, PageResult};
 use crate::forms::{Form, SiteForm, submit};
 use crate::live::Part;
@@ -9,7 +9,7 @@ use askama::Template;
 use axum::extract::Path;
 use control::Snapshot;
 use http::StatusCode;
-use model::status::NodeReport;
+use model::status::{MirrorPhase, NodeReport};
 use model::{DEFAULT_SITE, Edit, Name, Role};
 
 struct Row {
@@ -141,4 +141,48 @@ pub(crate) async fn ask_remove(ctx: Ctx, Path(name): Path<String>) -> PageResult
 
 pub(crate) async fn remove_now(ctx: Ctx, Path(name): Path<String>) -> PageResult {
     remove(&ctx, Edit::RemoveSite(named(&name)?), "/sites").await
+}
+
+/// Lets the deletion pass that this node's mirror of a site holds back now.
+pub(crate) async fn approve(ctx: &Ctx, name: &Name) -> Result<(), Failure> {
+    let own = ctx.app.ports.board.own();
+    let held = own
+        .mirror
+        .iter()
+        .any(|m| m.site == *name && matches!(m.phase, MirrorPhase::Held { approvable: true, .. }));
+    if !held {
+        return Err(Failure::new(
+            StatusCode::CONFLICT,
+            "There is nothing to approve",
+            format!("This node holds back no deletion of {name} at this moment."),
+        ));
+    }
+    ctx.app.ports.mirror.approve(name).await;
+    ctx.app.ports.board.touch();
+    Ok(())
+}
+
+pub(crate) async fn ask_approve(ctx: Ctx, Path(name): Path<String>) -> PageResult {
+    let name: Name = named(&name)?;
+    let own = ctx.app.ports.board.own();
+    let held = own.mirror.into_iter().find(|m| m.site == name).map(|m| m.phase);
+    let consequence = match held {
+        Some(MirrorPhase::Held { reason, approvable: true }) => reason,
+        // The page that led here was older than the end of it.
+        _ => "Nothing is held back any more; there is nothing to do.".to_owned(),
+    };
+    page(&Confirm {
+        shell: ctx.shell("Let the deletion pass", "sites"),
+        question: format!("Delete these files of {name} here too?"),
+        consequence,
+        action: format!("/sites/{name}/approve"),
+        back: "/sites",
+        verb: "Let the deletion pass",
+        revision: ctx.snapshot().revision.0,
+    })
+}
+
+pub(crate) async fn approve_now(ctx: Ctx, Path(name): Path<String>) -> PageResult {
+    approve(&ctx, &named(&name)?).await?;
+    Ok(see("/sites"))
 }

@@ -14,6 +14,10 @@ pub(crate) struct MirrorView {
     pub(crate) tone: Tone,
     pub(crate) word: String,
     pub(crate) reason: Option<String>,
+    /// A deletion is held back that the operator may let pass.
+    pub(crate) approvable: bool,
+    /// It can be let pass on this very page, and not only on the page of the node it is about.
+    pub(crate) here: bool,
     pub(crate) detail: String,
     /// The lag in words; empty where it says nothing.
     pub(crate) lag: String,
@@ -31,7 +35,7 @@ fn view(snapshot: &Snapshot, report: &NodeReport, m: &MirrorStatus) -> MirrorVie
         MirrorPhase::Connecting => (Tone::Warn, "not connected to the origin", None),
         MirrorPhase::Syncing => (Tone::Info, "copying", None),
         MirrorPhase::Following => (Tone::Good, "in step", None),
-        MirrorPhase::Held { reason } => (Tone::Bad, "stopped for safety", Some(reason.clone())),
+        MirrorPhase::Held { reason, .. } => (Tone::Bad, "stopped for safety", Some(reason.clone())),
         MirrorPhase::Failed { reason } => (Tone::Bad, "failed", Some(reason.clone())),
     };
     if !report.reachable {
@@ -60,6 +64,8 @@ fn view(snapshot: &Snapshot, report: &NodeReport, m: &MirrorStatus) -> MirrorVie
         tone,
         word: word.to_owned(),
         reason,
+        approvable: matches!(m.phase, MirrorPhase::Held { approvable: true, .. }),
+        here: report.status.id == *snapshot.node(),
         detail,
         lag,
         skipped: m.skipped.clone(),

@@ -369,3 +369,27 @@ async fn the_admin_pages_own_settings() {
     assert_eq!(page.status, 422);
     assert!(page.text().contains("id=\"session_idle-e\""));
 }
+
+#[tokio::test]
+async fn a_held_deletion_is_let_pass_by_hand_and_only_while_it_is_held() {
+    let (node, mut browser) = signed_in().await;
+    let nothing = browser.post("/failover", "/sites/default/approve", &[]).await;
+    assert_eq!(nothing.status, 409);
+    assert!(node.approved.0.lock().unwrap().is_empty());
+    node.board.provide(|status| {
+        status.mirror = vec![model::status::MirrorStatus {
+            site: "default".parse().unwrap(),
+            phase: model::status::MirrorPhase::Held {
+                reason: "60 of 100 files vanished".into(),
+                approvable: true,
+            },
+            ..model::status::MirrorStatus::default()
+        }];
+    });
+    assert!(browser.get("/sites").await.text().contains("/sites/default/approve"));
+    let question = browser.get("/sites/default/approve").await;
+    assert!(question.text().contains("60 of 100 files vanished"));
+    let done = browser.post("/sites/default/approve", "/sites/default/approve", &[]).await;
+    assert_eq!(done.status, 303);
+    assert_eq!(*node.approved.0.lock().unwrap(), ["default"]);
+}

@@ -31,7 +31,8 @@ async fn hostile_reports_are_shown_as_text() {
     report.version = HOSTILE.into();
     report.notices.push(model::status::Notice { key: "x".into(), text: HOSTILE.into() });
     report.mirror[0].skipped = vec![HOSTILE.into()];
-    report.mirror[0].phase = model::status::MirrorPhase::Held { reason: HOSTILE.into() };
+    report.mirror[0].phase =
+        model::status::MirrorPhase::Held { reason: HOSTILE.into(), approvable: true };
     let state = SubsystemState::Degraded { reason: HOSTILE.into() };
     report
         .subsystems

@@ -37,6 +37,7 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/sites/new", &["GET", "POST"]),
     ("/sites/default", &["GET", "POST"]),
     ("/sites/default/remove", &["GET", "POST"]),
+    ("/sites/default/approve", &["GET", "POST"]),
     ("/history", &["GET"]),
     ("/history/1/revert", &["POST"]),
     // Last, because it ends the session.
@@ -51,6 +52,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("/api/v1/status", &["GET"]),
     ("/api/v1/backends/webservers/servers/web01-eth", &["PATCH"]),
     ("/api/v1/vrrp/VI_1/failover", &["POST"]),
+    ("/api/v1/sites/default/approve", &["POST"]),
 ];
 
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {

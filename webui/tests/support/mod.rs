@@ -9,9 +9,11 @@ use control::{Control, Engine, MemoryStorage, StatusBoard};
 use model::status::FailoverReport;
 use model::{Name, NodeId, Settings};
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use webui::{AccessLog, Credentials, Failover, FailoverFuture, Ports, SessionRows};
+use webui::{AccessLog, Credentials, Failover, FailoverFuture, MirrorApproval, Ports, SessionRows};
 
 #[derive(Default)]
 pub(crate) struct Rows {
@@ -87,12 +89,24 @@ impl AccessLog for Log {
     }
 }
 
+/// Which sites' deletions were let pass.
+#[derive(Default)]
+pub(crate) struct Approved(pub Mutex<Vec<String>>);
+
+impl MirrorApproval for Approved {
+    fn approve<'a>(&'a self, site: &'a Name) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        self.0.lock().unwrap().push(site.to_string());
+        Box::pin(async {})
+    }
+}
+
 /// A node with everything behind its page in memory.
 pub(crate) struct Node {
     pub(crate) ports: Ports,
     pub(crate) rows: Arc<Rows>,
     pub(crate) password: Arc<Password>,
     pub(crate) failover: Arc<HandOver>,
+    pub(crate) approved: Arc<Approved>,
     pub(crate) control: Control,
     pub(crate) board: StatusBoard,
 }
@@ -119,6 +133,7 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
     let rows = Arc::new(Rows::default());
     let password = Arc::new(Password::default());
     let failover = Arc::new(HandOver { answer: Mutex::new(Ok(("192.168.1.12", 1.4))) });
+    let approved = Arc::new(Approved::default());
     let log = vec![
         "192.168.1.50:51812 [22/Nov/2026:18:12:05.120] http-in webservers/web01-eth 0/0/0/3/4 200 5120 - - ---- 3/3/0/0/0 0/0 \"GET / HTTP/1.1\"".to_owned(),
         "192.168.1.50:51812 [22/Nov/2026:18:12:05.320] http-in webservers/web02-eth 0/0/0/2/2 304 180 - - ---- 3/3/0/0/0 0/0 \"GET /style.css HTTP/1.1\"".to_owned(),
@@ -130,6 +145,7 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         credentials: password.clone(),
         failover: failover.clone(),
         access_log: Arc::new(Log(log)),
+        mirror: approved.clone(),
     };
-    Node { ports, rows, password, failover, control, board }
+    Node { ports, rows, password, failover, approved, control, board }
 }

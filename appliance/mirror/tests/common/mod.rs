@@ -257,7 +257,7 @@ impl Pair {
     pub async fn held(&self) -> String {
         let mut reason = String::new();
         self.until("held", || match self.mirror.status().phase {
-            MirrorPhase::Held { reason: why } => {
+            MirrorPhase::Held { reason: why, .. } => {
                 reason = why;
                 true
             }

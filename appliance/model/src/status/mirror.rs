@@ -20,6 +20,8 @@ pub enum MirrorPhase {
     Held {
         /// What happened, what it means, what to do.
         reason: String,
+        /// The operator may let the deletion pass that is held back.
+        approvable: bool,
     },
     /// Something went wrong; tried again by itself.
     Failed {
