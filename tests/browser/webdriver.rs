@@ -137,13 +137,16 @@ impl Browser {
             if !self.scripts {
                 return self.act(css, "e.click()");
             }
+            // Like a person, who brings what they want to touch to the middle of the screen: the
+            // bar at the bottom may lie over its edge.
+            self.act(css, "e.scrollIntoView({ block: 'center' })")?;
             self.on("POST", &format!("/element/{element}/click"), &json!({})).map(drop)
         })
         .unwrap();
     }
 
-    /// The driver's own clicks and keys wait for timers of the page, which do not run without
-    /// scripts; the same is done to the element `e` itself.
+    /// Does something to the first element, `e`. The driver's own clicks and keys wait for timers
+    /// of the page, which do not run without scripts.
     fn act(&self, css: &str, what: &str) -> Result<(), String> {
         let script = format!("const e = document.querySelector({}); {what};", json!(css));
         let script = json!({ "script": script, "args": [] });
