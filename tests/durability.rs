@@ -125,9 +125,12 @@ fn overwrite(file: &Path, from: u64, bytes: &[u8]) {
     file.write_all(bytes).unwrap();
 }
 
+/// What is damaged, and how.
+type Damage = (&'static str, fn(&Path));
+
 #[test]
 fn a_damaged_database_is_set_aside_and_the_page_says_so() {
-    let damages: [(&str, fn(&Path)); 4] = [
+    let damages: [Damage; 4] = [
         ("its head", |file| overwrite(file, 0, &[0x5a; 100])),
         ("its middle", |file| {
             let length = fs::metadata(file).unwrap().len();

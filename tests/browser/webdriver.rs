@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// W3C WebDriver 12.2.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     space: Namespace,
     session: String,
@@ -26,7 +26,7 @@ pub struct Browser {
 
 impl Browser {
     /// A phone of 390x844 points; `scripts`: pages may run JavaScript.
-    pub fn start(lab: &Lab, scripts: bool) -> Self {
+    pub(crate) fn start(lab: &Lab, scripts: bool) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let log = File::create(lab.state().join("chromedriver.log")).unwrap();
         let mut command = Command::new("chromedriver");
@@ -95,16 +95,12 @@ impl Browser {
         self.on("POST", "/goog/cdp/execute", &command).unwrap();
     }
 
-    pub fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         self.on("POST", "/url", &json!({ "url": url })).unwrap();
     }
 
-    pub fn reload(&self) {
-        self.on("POST", "/refresh", &json!({})).unwrap();
-    }
-
     /// The path of the page that is open.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let url = self.on("GET", "/url", &Value::Null).unwrap();
         let url = url.as_str().unwrap().to_owned();
         let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
@@ -118,20 +114,20 @@ impl Browser {
     }
 
     /// The text of the first element, as a person sees it.
-    pub fn text(&self, css: &str) -> Result<String, String> {
+    pub(crate) fn text(&self, css: &str) -> Result<String, String> {
         let element = self.find(css)?;
         let text = self.on("GET", &format!("/element/{element}/text"), &Value::Null)?;
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
     /// A live property of the first element.
-    pub fn property(&self, css: &str, name: &str) -> Result<Value, String> {
+    pub(crate) fn property(&self, css: &str, name: &str) -> Result<Value, String> {
         let element = self.find(css)?;
         self.on("GET", &format!("/element/{element}/property/{name}"), &Value::Null)
     }
 
     /// Clicks the first element, once it is there and can be clicked.
-    pub fn click(&self, css: &str) {
+    pub(crate) fn click(&self, css: &str) {
         wait::until(PATIENCE, &format!("a click on {css}"), || {
             let element = self.find(css)?;
             if !self.scripts {
@@ -154,7 +150,7 @@ impl Browser {
     }
 
     /// Replaces what a field holds.
-    pub fn fill(&self, css: &str, text: &str) {
+    pub(crate) fn fill(&self, css: &str, text: &str) {
         wait::until(PATIENCE, &format!("the field {css}"), || {
             let element = self.find(css)?;
             if !self.scripts {
@@ -168,7 +164,7 @@ impl Browser {
     }
 
     /// Waits until the first element's text holds these words.
-    pub fn see(&self, css: &str, words: &str) {
+    pub(crate) fn see(&self, css: &str, words: &str) {
         wait::until(PATIENCE, &format!("{words:?} in {css}"), || {
             let text = self.text(css)?;
             if text.contains(words) { Ok(()) } else { Err(text) }
@@ -177,7 +173,7 @@ impl Browser {
     }
 
     /// Waits until the page of this path is open.
-    pub fn arrive(&self, path: &str) {
+    pub(crate) fn arrive(&self, path: &str) {
         wait::until(PATIENCE, &format!("the page {path}"), || {
             let now = self.path();
             if now == path { Ok(()) } else { Err(now) }
@@ -186,13 +182,13 @@ impl Browser {
     }
 
     /// The value of a JavaScript expression.
-    pub fn evaluate(&self, expression: &str) -> Value {
+    pub(crate) fn evaluate(&self, expression: &str) -> Value {
         let script = json!({ "script": format!("return {expression};"), "args": [] });
         self.on("POST", "/execute/sync", &script).unwrap()
     }
 
     /// What the browser complained of since the last time.
-    pub fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let entries = self.on("POST", "/se/log", &json!({ "type": "browser" })).unwrap();
         let entries = entries.as_array().cloned().unwrap_or_default();
         entries
@@ -202,7 +198,7 @@ impl Browser {
             .collect()
     }
 
-    pub fn screenshot(&self, file: &Path) {
+    pub(crate) fn screenshot(&self, file: &Path) {
         let image = self.on("GET", "/screenshot", &Value::Null).unwrap();
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, STANDARD.decode(image.as_str().unwrap()).unwrap()).unwrap();

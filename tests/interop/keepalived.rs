@@ -137,7 +137,6 @@ fn elections(version: u8, ours: &'static str, other: &'static str) {
         lab.wait_holder(ours, PATIENCE).unwrap();
         keepalived.start();
         lab.wait_holder(other, PATIENCE).unwrap();
-        // It never hears from us as long as it is the master.
         let load = Load::start(&lab.client(), Plan::steady(site())).unwrap();
         keepalived.stop();
         lab.wait_holder(ours, PATIENCE).unwrap();
