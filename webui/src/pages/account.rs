@@ -17,6 +17,8 @@ struct Claim {
     node: String,
     csrf: String,
     error: Option<String>,
+    /// What the operator should know before, such as why this node has lost its password.
+    notices: Vec<String>,
 }
 
 #[derive(Template)]
@@ -39,7 +41,8 @@ struct Password {
 
 fn claim_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResult {
     let node = node_name(&ctx.snapshot());
-    page_with(status, &Claim { node, csrf: ctx.visitor.csrf.clone(), error })
+    let notices = ctx.app.ports.board.own().notices.into_iter().map(|n| n.text).collect();
+    page_with(status, &Claim { node, csrf: ctx.visitor.csrf.clone(), error, notices })
 }
 
 pub(crate) async fn claim(ctx: Ctx) -> PageResult {

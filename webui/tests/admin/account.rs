@@ -236,3 +236,11 @@ async fn htmx_is_led_to_the_login_page() {
     let answer = stranger.send(request.header("accept", "text/html"), Body::empty()).await;
     assert_eq!((answer.status.as_u16(), answer.header("hx-redirect")), (401, "/login"));
 }
+
+#[tokio::test]
+async fn a_node_that_lost_its_settings_says_so_before_it_is_claimed() {
+    let node = support::node("lbmaster", support::demo::settings());
+    node.board.notice("database-damaged", "The database was damaged and <set> aside.");
+    let page = Browser::new(&node).get("/claim").await;
+    assert!(page.text().contains("The database was damaged and &#60;set&#62; aside."));
+}
