@@ -64,19 +64,17 @@ impl Settings {
     /// Puts the secrets of `current` back where this document, which left the node masked and
     /// came back, still has the stand-in. A mask with no counterpart stays and fails the check.
     pub fn unmask(&mut self, current: &Self) {
-        if self.cluster.key.is_mask() {
-            self.cluster.key = current.cluster.key.clone();
-        }
+        self.cluster.key.unmask(&current.cluster.key);
         for network in &mut self.wifi.networks {
             let old = current.wifi.networks.iter().find(|o| o.ssid == network.ssid);
-            if let (true, Some(old)) = (network.passphrase.is_mask(), old) {
-                network.passphrase = old.passphrase.clone();
+            if let Some(old) = old {
+                network.passphrase.unmask(&old.passphrase);
             }
         }
         for instance in &mut self.vrrp {
             let old = current.vrrp.iter().find(|o| o.name == instance.name);
-            if let (true, Some(old)) = (instance.auth_pass.is_mask(), old) {
-                instance.auth_pass = old.auth_pass.clone();
+            if let Some(old) = old {
+                instance.auth_pass.unmask(&old.auth_pass);
             }
         }
     }
