@@ -30,7 +30,7 @@ run:
 test:
 	@.ci/need-rust
 	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived rsync:rsync \
-		chromium:chromium chromedriver:chromium-driver
+		rsync:rsync python3:python3 chromium:chromium chromedriver:chromium-driver
 	cargo test --workspace --locked --no-run
 	cargo test --workspace --locked --no-fail-fast --lib --bins
 	cargo test --workspace --locked --no-fail-fast --test '*' -- --test-threads=1
