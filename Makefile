@@ -29,7 +29,7 @@ run:
 # Unit tests in parallel; whatever measures time or builds networks one after the other.
 test:
 	@.ci/need-rust
-	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived rsync:rsync \
+	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived \
 		rsync:rsync python3:python3 chromium:chromium chromedriver:chromium-driver
 	cargo test --workspace --locked --no-run
 	cargo test --workspace --locked --no-fail-fast --lib --bins
