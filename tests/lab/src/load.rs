@@ -89,6 +89,9 @@ struct Tally {
     report: Report,
     started: Instant,
     last_success: Instant,
+    /// When the last request was started. A request that hangs on after that until its time is
+    /// over says nothing about a gap: nobody asked meanwhile.
+    stopped: Option<Instant>,
 }
 
 impl Tally {
@@ -110,7 +113,8 @@ impl Tally {
     }
 
     fn gap(&mut self) {
-        let gap = self.last_success.elapsed().as_secs_f64() * 1000.0;
+        let until = self.stopped.unwrap_or_else(Instant::now);
+        let gap = until.saturating_duration_since(self.last_success).as_secs_f64() * 1000.0;
         self.report.longest_gap_ms = self.report.longest_gap_ms.max(gap);
     }
 }
@@ -131,7 +135,8 @@ impl Load {
     pub fn start(space: &Namespace, plan: Plan) -> Result<Self> {
         let now = Instant::now();
         let report = Report::default();
-        let tally = Arc::new(Mutex::new(Tally { report, started: now, last_success: now }));
+        let tally =
+            Arc::new(Mutex::new(Tally { report, started: now, last_success: now, stopped: None }));
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -171,6 +176,7 @@ impl Load {
     /// # Errors
     /// When the load itself broke.
     pub fn finish(mut self) -> Result<Report> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).stopped = Some(Instant::now());
         let _ = self.stop.send(true);
         if let Some(thread) = self.thread.take() {
             thread.join().map_err(|_| Error::other("the load generator broke"))?;
@@ -338,4 +344,28 @@ fn read_head(head: &str) -> io::Result<(usize, bool)> {
     let length = field("content-length").and_then(|v| v.parse().ok());
     let closes = field("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
     Ok((length.ok_or_else(|| broken("no Content-Length"))?, closes))
+}
+
+#[cfg(test)]
+mod gap_tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_hangs_on_after_the_end_is_no_gap() {
+        let now = Instant::now();
+        let before = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+        let mut tally = Tally {
+            report: Report::default(),
+            started: before(20),
+            last_success: before(10),
+            stopped: Some(before(9)),
+        };
+        tally.note(Duration::from_secs(12), Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(tally.report.failed, 1);
+        assert!((tally.report.longest_gap_ms - 1000.0).abs() < 1.0);
+        // While requests are still started, silence counts up to this moment.
+        tally.stopped = None;
+        tally.note(Duration::ZERO, Ok(1));
+        assert!(tally.report.longest_gap_ms >= 10_000.0);
+    }
 }
