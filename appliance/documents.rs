@@ -36,8 +36,8 @@ pub(crate) fn import(
     node: Option<NodeId>,
     file: Option<&Path>,
 ) -> Result<(), Failure> {
-    let store = Store::open(data)?;
     let _lock = DataLock::take(data)?;
+    let store = Store::open(data)?;
     let mut revisions = store.revisions()?;
     let (number, old) = match revisions.newest()? {
         Some(stored) => (stored.revision.0, stored.settings),

@@ -45,8 +45,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     log_to_standard_error();
     allow_many_connections();
-    let store = Store::open(&options.data)?;
     let _lock = DataLock::take(&options.data)?;
+    let store = Store::open(&options.data)?;
     let id = identity(&store, options.node.as_ref())?;
     let board = StatusBoard::new(id.clone(), env!("CARGO_PKG_VERSION"));
     if let Some(aside) = store.damaged() {

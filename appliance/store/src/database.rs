@@ -42,11 +42,7 @@ impl Store {
     /// When the directory cannot be written, or a newer release wrote the database.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let file = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .map_err(|e| file(directory, e))?;
+        make_directory(directory)?;
         let path = directory.join(FILE);
         // The database holds secrets: made before SQLite would make it readable to all.
         fs::OpenOptions::new()
@@ -93,6 +89,12 @@ impl Store {
     pub fn local(&self) -> Local {
         Local::new(self.shared.clone())
     }
+}
+
+/// Makes a data directory where there is none.
+pub(crate) fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
+    made.map_err(|source| StoreError::File { path: directory.to_owned(), source })
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {

@@ -1,5 +1,6 @@
 //! One process per data directory.
 
+use crate::database::make_directory;
 use crate::error::StoreError;
 use rustix::fs::FlockOperation;
 use std::fs::{File, OpenOptions};
@@ -11,11 +12,13 @@ use std::path::Path;
 pub struct DataLock(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl DataLock {
-    /// Takes the directory, which must exist.
+    /// Takes the directory, which is made if missing. Taken before the database is opened: a
+    /// second process must not examine or set aside what the first one is writing.
     ///
     /// # Errors
     /// [`StoreError::InUse`] while another process has it.
     pub fn take(directory: &Path) -> Result<Self, StoreError> {
+        make_directory(directory)?;
         let path = directory.join("lock");
         let file = |source| StoreError::File { path: path.clone(), source };
         let lock = OpenOptions::new().append(true).create(true).open(&path).map_err(file)?;
