@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The table of ARCHITECTURE.md: whom of ours a crate may depend on.
-const SUBSYSTEMS: [&str; 8] =
-    ["store", "init", "network", "vrrp", "proxy", "server", "mirror", "cluster"];
+const SUBSYSTEMS: [&str; 11] = [
+    "store", "init", "network", "vrrp", "proxy", "server", "mirror", "cluster", "firmware", "board",
+    "journal",
+];
 
 fn allowed(from: &str, to: &str, kind: &str) -> bool {
     match from {
-        "bramble" => to != "lab" || kind == "dev",
+        "bramble" => !["lab", "emulator"].contains(&to) || kind == "dev",
         "model" => false,
+        "imagetool" => to == "firmware",
+        "emulator" => false,
         "control" | "lab" => to == "model",
         "webui" => to == "model" || to == "control",
         subsystem if SUBSYSTEMS.contains(&subsystem) => to == "model" || to == "control",
@@ -29,7 +33,7 @@ fn allowed_outside(from: &str, to: &str, kind: &str) -> bool {
     match from {
         // Pure: no I/O, no threads, no runtime.
         "model" => !["tokio", "nix", "libc", "rustix", "socket2"].contains(&to) || kind == "dev",
-        "bramble" | "lab" => true,
+        "bramble" | "lab" | "imagetool" | "emulator" => true,
         // Errors have types everywhere but in the composition root.
         _ => to != "anyhow" && to != "openssl" && (from == "store" || to != "rusqlite"),
     }

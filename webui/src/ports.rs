@@ -96,3 +96,40 @@ pub struct Ports {
     /// Held deletions.
     pub mirror: Arc<dyn MirrorApproval>,
 }
+
+/// A future whose error is a sentence for the operator.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
+
+/// The board under this process. Absent where Bramble runs on somebody else's Linux.
+pub trait System: Send + Sync {
+    /// Stops everything in order and starts the board again.
+    fn reboot(&self) -> Answer<'_, ()>;
+    /// Stops everything in order and switches the board off.
+    fn power_off(&self) -> Answer<'_, ()>;
+    /// Forgets settings, password and sites, and starts the board again.
+    fn factory_reset(&self) -> Answer<'_, ()>;
+    /// Lets the green LED blink.
+    fn blink(&self, seconds: u16) -> Answer<'_, ()>;
+    /// Where an uploaded bundle is written, in memory. Nothing is there before.
+    fn upload(&self) -> std::path::PathBuf;
+    /// Verifies the uploaded bundle, writes it to the other slot and starts the board into it.
+    /// Answers once it is written or refused; the status shows how far it is.
+    fn install(&self) -> Answer<'_, ()>;
+}
+
+/// The log of this node.
+pub trait Journal: Send + Sync {
+    /// The newest lines, newest last.
+    fn recent(&self) -> Vec<String>;
+    /// The last lines of the run before, if it ended in a crash.
+    fn last_words(&self) -> Option<String>;
+}
+
+/// The radios of this board. Absent where there is no Wi-Fi of ours.
+pub trait Radio: Send + Sync {
+    /// Networks in reach, strongest first, one entry a name.
+    fn scan(&self) -> Answer<'_, Vec<model::status::WifiSeen>>;
+    /// Tries to join while the setup access point stays up; the status shows the verdict, and
+    /// only a network that let the board in is kept in the settings.
+    fn join(&self, network: model::WifiNetwork, country: Option<model::Country>) -> Answer<'_, ()>;
+}

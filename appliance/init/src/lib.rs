@@ -5,6 +5,8 @@
 //! watchdog, reaping) come with the image. This crate knows no subsystem: a [`Deed`] is bytes to
 //! send and addresses to remove.
 
+pub mod channel;
+pub mod facts;
 pub mod guardian;
 mod multicast;
 

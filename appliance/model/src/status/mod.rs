@@ -8,6 +8,7 @@ mod mirror;
 mod node;
 mod proxy;
 mod subsystem;
+mod system;
 
 pub use failover::{FailoverReport, VrrpCounters, VrrpState, VrrpStatus};
 pub use mirror::{MirrorPhase, MirrorStatus};
@@ -17,3 +18,7 @@ pub use proxy::{
     TrafficCounters,
 };
 pub use subsystem::{Subsystem, SubsystemState, SubsystemStatus};
+pub use system::{
+    CardStatus, DataStatus, FirmwareProgress, FirmwareStatus, SetupStatus, SystemStatus, Watchdog,
+    WifiAdapter, WifiConnection, WifiSecurity, WifiSeen, WifiStatus, WifiTrial, WifiVerdict,
+};

@@ -1,6 +1,6 @@
 //! One node's report.
 
-use super::{MirrorStatus, ProxyStatus, Subsystem, SubsystemStatus, VrrpStatus};
+use super::{MirrorStatus, ProxyStatus, Subsystem, SubsystemStatus, SystemStatus, VrrpStatus};
 use crate::Revision;
 use crate::net::Cidr;
 use crate::text::NodeId;
@@ -56,6 +56,8 @@ pub struct NodeStatus {
     pub proxy: Option<ProxyStatus>,
     /// Its sites' mirrors; empty on a node that is no web server.
     pub mirror: Vec<MirrorStatus>,
+    /// The board itself.
+    pub system: SystemStatus,
     /// What the operator should know.
     pub notices: Vec<Notice>,
 }

@@ -1,0 +1,1 @@
+//! What board this is and how it feels.

@@ -1,0 +1,1 @@
+//! Signed bundles, the two slots and which of them starts.

@@ -1,0 +1,1 @@
+//! The log: a ring in memory whose last lines outlive a crash.

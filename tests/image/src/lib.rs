@@ -1,0 +1,1 @@
+//! Boots the card image in QEMU.
