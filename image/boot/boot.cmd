@@ -12,6 +12,10 @@ setenv want 0x00101010
 setenv header 0x00102000
 setenv kernel 0x01000000
 setenv initrd 0x02800000
+# The kernel cannot read a RAM disk outside its direct mapping, so it stays where it was loaded,
+# and nothing else goes above 256 MiB either.
+setenv initrd_high ffffffff
+setenv bootm_size 0x10000000
 
 # The CRC-32 of ${len} bytes at ${at}, compared with the little-endian one at ${is}.
 setenv check 'setenv good 0; crc32 ${at} ${len} ${sum}; setexpr.l have *${sum}; setexpr.l should *${is}; if itest ${have} == ${should}; then setenv good 1; fi'
@@ -70,7 +74,6 @@ if fatload mmc 0:1 ${header} emulator.txt; then env import -t ${header} ${filesi
 fdt addr ${fdt_addr}
 fdt resize 2000
 fdt get value cells / "#address-cells"
-fdt mknode / reserved-memory
 setenv keep /reserved-memory/ramoops@b000000
 fdt mknode /reserved-memory ramoops@b000000
 fdt set ${keep} compatible ramoops
