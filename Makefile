@@ -12,12 +12,15 @@ HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_'
 export CARGO_TARGET_$(HOST)_RUNNER := sudo -E
 endif
 
-.PHONY: help run test check
+.PHONY: help run test image emulate image-test check
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run    the reference cluster on this machine; ends with Ctrl-C (ADMIN=, SITE=, STATE=)'
 	@echo 'make test   the whole test suite'
+	@echo 'make image  the SD card image for every board, under target/image/'
+	@echo 'make emulate    that image in QEMU, admin page on 127.0.0.1:1936 (BOARD=raspi2b|virt, NODES=, ADMIN=)'
+	@echo 'make image-test what only the booted image can show; needs make image, takes half an hour'
 	@echo 'make check  format, lints, crate arrows and licences'
 
 run:
@@ -34,6 +37,30 @@ test:
 	cargo test --workspace --locked --no-run
 	cargo test --workspace --locked --no-fail-fast --lib --bins
 	cargo test --workspace --locked --no-fail-fast --test '*' -- --test-threads=1
+
+image:
+	@.ci/need-rust
+	@$(ROOT) $(MAKE) --no-print-directory -C image
+
+# The newest QEMU there is: older ones do not know the board well enough.
+EMULATOR := qemu-system-arm:qemu-system-arm arm-linux-gnueabihf-as:binutils-arm-linux-gnueabihf \
+	fdtput:device-tree-compiler mcopy:mtools e2fsck:e2fsprogs zstd:zstd cpio:cpio ip:iproute2
+
+target/image/bramble.img:
+	@$(MAKE) --no-print-directory image
+
+emulate: target/image/bramble.img
+	@.ci/need-rust
+	@.ci/need $(EMULATOR)
+	@cargo build --release --locked -p emulator
+	@$(ROOT) $(TARGET)/release/emulate $(or $(BOARD),raspi2b) --nodes $(or $(NODES),1) \
+		--admin $(or $(ADMIN),127.0.0.1:1936)
+
+image-test: target/image/bramble.img
+	@.ci/need-rust
+	@.ci/need $(EMULATOR)
+	BRAMBLE_IMAGE=$(CURDIR)/target/image/bramble.img \
+		cargo test --locked -p emulator --no-fail-fast -- --test-threads=1 --nocapture
 
 check:
 	@.ci/need-rust

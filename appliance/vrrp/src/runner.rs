@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Tracked(bool),
     Failover(Name, oneshot::Sender<Result<FailoverReport, FailoverError>>),
     Stop(Option<oneshot::Sender<()>>),
+    Answer(oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
@@ -95,6 +96,14 @@ impl Handle {
         let (done, is_done) = oneshot::channel();
         self.send(Command::Stop(Some(done)));
         let _ = tokio::time::timeout(STOP_TIMEOUT, is_done).await;
+    }
+
+    /// Whether the thread still does its work: it answers after the next turn of its loop, or
+    /// never. True where there is no such thread.
+    pub async fn answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Answer(answer));
+        self.shared.is_none() || answered.await.is_ok()
     }
 
     fn send(&self, command: Command) {

@@ -256,6 +256,9 @@ impl<'p> Engine<'p> {
                     self.news = true;
                 }
                 Command::Failover(name, answer) => self.failover(name.as_str(), answer, moment),
+                Command::Answer(answer) => {
+                    let _ = answer.send(());
+                }
                 Command::Stop(done) => {
                     self.waiting.extend(done);
                     self.stopping.get_or_insert(moment + LONGEST_STOP);
