@@ -7,6 +7,8 @@ use rusqlite::OptionalExtension;
 
 const NODE_ID: &str = "node_id";
 const PASSWORD: &str = "admin_password_hash";
+const SETUP_PASSPHRASE: &str = "setup_passphrase";
+const BOOT_FILE: &str = "boot_file_digest";
 
 /// Values of this board. Cheap to clone; calls block for a disk write at most.
 #[derive(Clone, Debug)]
@@ -57,6 +59,38 @@ impl Local {
     pub fn claim(&self, hash: &str) -> Result<bool, StoreError> {
         let sql = "INSERT INTO local (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING";
         Ok(self.0.lock().execute(sql, [PASSWORD, hash])? == 1)
+    }
+
+    /// The passphrase of this board's setup access point.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn setup_passphrase(&self) -> Result<Option<String>, StoreError> {
+        self.get(SETUP_PASSPHRASE)
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub fn set_setup_passphrase(&self, passphrase: &str) -> Result<(), StoreError> {
+        self.set(SETUP_PASSPHRASE, passphrase)
+    }
+
+    /// Which text of the boot partition's settings file was taken over last.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn boot_file_digest(&self) -> Result<Option<String>, StoreError> {
+        self.get(BOOT_FILE)
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub fn set_boot_file_digest(&self, digest: &str) -> Result<(), StoreError> {
+        self.set(BOOT_FILE, digest)
     }
 
     fn get(&self, name: &str) -> Result<Option<String>, StoreError> {
