@@ -18,6 +18,7 @@ pub mod load;
 pub mod netns;
 pub mod network;
 pub mod orders;
+pub mod parent;
 pub mod process;
 pub mod reference;
 pub mod registry;

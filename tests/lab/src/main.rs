@@ -1,7 +1,5 @@
 //! `lab`: starts the reference cluster on this machine, and drives the one that runs.
 
-mod parent;
-
 use lab::netns::Namespace;
 use lab::orders::{Order, Reply, give, serve};
 use lab::process::{enter_fresh, enter_like};
@@ -110,7 +108,7 @@ fn up() -> Result<()> {
         }
         made
     });
-    parent::pass_on_interrupt();
+    lab::parent::pass_on_interrupt();
     signals.wait().doing(|| "waiting for a signal".to_owned())?;
     wait::interrupt(true);
     let made = worker.join().map_err(|_| Error::other("the start broke"))?;

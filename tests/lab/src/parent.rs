@@ -14,7 +14,7 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Ends this process as an interrupted make wants it to.
-pub(crate) fn pass_on_interrupt() {
+pub fn pass_on_interrupt() {
     let parent = getppid();
     let name = fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
     if name.trim() != "make" {

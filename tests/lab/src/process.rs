@@ -50,11 +50,25 @@ fn from_lasting_thread(mut command: Command) -> Result<Child> {
 /// When the namespace or the program is missing.
 pub fn start(space: &Namespace, resolv_conf: Option<&Path>, mut command: Command) -> Result<Child> {
     enter_fresh(space, resolv_conf, &mut command)?;
+    die_with_us(&mut command);
+    from_lasting_thread(command)
+}
+
+/// Starts `command` where this process is. It is killed when this process ends, however that
+/// happens.
+///
+/// # Errors
+/// When the program is missing.
+pub fn start_here(mut command: Command) -> Result<Child> {
+    die_with_us(&mut command);
+    from_lasting_thread(command)
+}
+
+fn die_with_us(command: &mut Command) {
     // SAFETY: one system call, which is safe between fork and exec.
     unsafe {
         command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
     }
-    from_lasting_thread(command)
 }
 
 /// Makes `command` start in the namespace, with mounts and a host name of its own.
