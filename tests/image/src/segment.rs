@@ -82,9 +82,10 @@ impl Segment {
         Ipv4Addr::new(192, 168, 77, last.saturating_add(11))
     }
 
-    /// Its hardware address.
+    /// Its hardware address. With a locally administered one Linux would call an adapter on USB
+    /// `usb0`, so it is one of the Raspberry Pi Foundation's.
     pub fn mac(cable: usize) -> [u8; 6] {
-        [0x52, 0x54, 0x00, 0x19, 0x36, u8::try_from(cable).unwrap_or(u8::MAX)]
+        [0xb8, 0x27, 0xeb, 0x19, 0x36, u8::try_from(cable).unwrap_or(u8::MAX)]
     }
 
     /// Pulls a cable, or puts it back.
