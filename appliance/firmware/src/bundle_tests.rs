@@ -171,9 +171,6 @@ fn random_bytes_are_refused() {
     for _ in 0..200 {
         let mut manifest = vec![0; random.below(200)];
         random.fill(&mut manifest);
-        assert!(matches!(
-            checked(&signed(&manifest, &[]), &running()),
-            Err(Error::BadManifest(_))
-        ));
+        assert!(matches!(checked(&signed(&manifest, &[]), &running()), Err(Error::BadManifest(_))));
     }
 }

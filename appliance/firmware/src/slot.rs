@@ -162,8 +162,7 @@ pub fn header<R: Read + Seek>(slot: &mut R) -> Result<Header, SlotFault> {
 /// It cannot be started.
 pub fn check<R: Read + Seek>(slot: &mut R) -> Result<Header, SlotFault> {
     let header = header(slot)?;
-    for (part, fault) in
-        [(&header.kernel, SlotFault::Kernel), (&header.initrd, SlotFault::Initrd)]
+    for (part, fault) in [(&header.kernel, SlotFault::Kernel), (&header.initrd, SlotFault::Initrd)]
     {
         let sum = sum(slot, part).map_err(|_| SlotFault::Unreadable)?;
         if sum != part.crc {
