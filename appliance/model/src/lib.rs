@@ -19,6 +19,7 @@ mod error;
 mod net;
 mod node;
 mod problem;
+pub mod provision;
 mod secret;
 mod settings;
 mod site;

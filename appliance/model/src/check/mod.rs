@@ -11,6 +11,8 @@ mod sites;
 mod virtual_routers;
 mod wifi;
 
+pub(crate) use wifi::wpa_passphrase;
+
 use crate::problem::Problem;
 use crate::settings::Settings;
 

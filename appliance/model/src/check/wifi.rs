@@ -25,7 +25,7 @@ pub(super) fn check(settings: &Settings, problems: &mut Problems) {
 }
 
 /// IEEE 802.11 J.4.1: 8 to 63 printable ASCII characters, or the 256-bit key itself.
-fn wpa_passphrase(text: &str) -> bool {
+pub(crate) fn wpa_passphrase(text: &str) -> bool {
     let printable = text.bytes().all(|b| (32..=126).contains(&b));
     let key = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     key || (printable && (8..=63).contains(&text.len()))

@@ -12,7 +12,7 @@ mod system;
 
 pub use failover::{FailoverReport, VrrpCounters, VrrpState, VrrpStatus};
 pub use mirror::{MirrorPhase, MirrorStatus};
-pub use node::{LinkStatus, NodeReport, NodeStatus, Notice};
+pub use node::{DhcpStatus, LinkStatus, NodeReport, NodeStatus, Notice};
 pub use proxy::{
     BackendStatus, CheckStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, ServerStatus,
     TrafficCounters,

@@ -6,6 +6,7 @@ use crate::net::Cidr;
 use crate::text::NodeId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// Something the operator should know until it is dealt with, for example a settings database
 /// that was damaged and set aside.
@@ -28,6 +29,29 @@ pub struct LinkStatus {
     pub mac: String,
     /// Addresses it has now, floating ones included.
     pub addresses: Vec<Cidr>,
+    /// How it comes by an address; None where the settings have one, or nothing is asked for.
+    #[serde(default)]
+    pub dhcp: Option<DhcpStatus>,
+}
+
+/// How far an interface is that has no address in the settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "is")]
+pub enum DhcpStatus {
+    /// Without a cable, or without a Wi-Fi network.
+    NoCarrier,
+    /// No server has answered yet.
+    Asking,
+    /// No server answers: it uses an address of its own choice, 169.254.x.y, which reaches only
+    /// what is on the same cable. A server is still asked for.
+    LinkLocal,
+    /// A server lent it its address.
+    Leased {
+        /// That server.
+        server: Ipv4Addr,
+        /// For how long, in seconds, counted anew with each renewal; None: for ever.
+        seconds: Option<u32>,
+    },
 }
 
 /// Everything a node reports about itself.
