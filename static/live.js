@@ -21,3 +21,110 @@ document.addEventListener("htmx:sseOpen", () => say("live", "good"));
 document.addEventListener("htmx:sseError", () => say("reconnecting…", "warn"));
 document.addEventListener("htmx:sseClose", () => say("not live", "quiet"));
 document.addEventListener("htmx:sendError", () => say("this node does not answer", "bad"));
+
+// A link that takes a while says so.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest && event.target.closest("[data-busy]");
+  if (link) link.textContent = link.dataset.busy;
+});
+const soon = (ms) => new Promise((done) => setTimeout(done, ms));
+const ask = async (url, ms, options) => {
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), ms);
+  try {
+    return await fetch(url, { cache: "no-store", signal: stop.signal, ...options });
+  } finally {
+    clearTimeout(timer);
+  }
+};
+// Waits until another run of the board answers, then goes on.
+let waiting = false;
+const comeBack = async (mark) => {
+  if (waiting) return;
+  waiting = true;
+  const { await: run, then } = mark.dataset;
+  const began = Date.now();
+  for (;;) {
+    await soon(1500);
+    try {
+      const now = (await ask("/healthz", 4000)).headers.get("x-bramble-run");
+      if (now && now !== run) break;
+    } catch { /* not back yet */ }
+    if (Date.now() - began > 120000) {
+      for (const late of document.querySelectorAll("[data-late]")) late.hidden = false;
+    }
+  }
+  location.replace(then);
+};
+const lookForRestart = () => {
+  const mark = document.querySelector("[data-await]");
+  if (mark) comeBack(mark);
+};
+document.addEventListener("htmx:sseMessage", lookForRestart);
+addEventListener("DOMContentLoaded", lookForRestart);
+lookForRestart();
+// Follows a part of the page by asking again and again, which outlives every change of channel.
+for (const part of document.querySelectorAll("[data-poll]")) {
+  (async () => {
+    for (;;) {
+      await soon(2500);
+      if (document.hidden) continue;
+      try {
+        const answer = await ask(part.dataset.poll, 5000);
+        const inner = part.firstElementChild;
+        if (answer.redirected) continue;
+        if (answer.ok) {
+          const html = await answer.text();
+          if (html !== part.dataset.last) inner.innerHTML = html;
+          part.dataset.last = html;
+          part.classList.remove("lost");
+        }
+      } catch {
+        part.classList.add("lost");
+      }
+    }
+  })();
+}
+// Sends a firmware file with a bar that shows how far it is.
+for (const form of document.querySelectorAll("form[data-upload]")) {
+  const find = (name) => form.querySelector("[data-upload-" + name + "]");
+  const button = form.querySelector("button");
+  const refuse = (text) => {
+    find("error").textContent = text;
+    find("error").hidden = false;
+    find("progress").hidden = true;
+    button.disabled = false;
+  };
+  form.addEventListener("submit", (event) => {
+    const file = form.elements.file.files[0];
+    if (!file) return;
+    event.preventDefault();
+    if (file.size > Number(form.dataset.largest)) {
+      refuse("This file is larger than any firmware. Choose the one that ends in .bramble.");
+      return;
+    }
+    find("error").hidden = true;
+    find("progress").hidden = false;
+    button.disabled = true;
+    const bar = form.querySelector("progress");
+    const say = (text) => { find("text").textContent = text; };
+    const send = new XMLHttpRequest();
+    send.open("PUT", form.dataset.upload);
+    send.setRequestHeader("content-type", "application/octet-stream");
+    send.setRequestHeader("x-csrf-token", form.elements.csrf.value);
+    send.upload.onprogress = (e) => {
+      bar.value = e.total ? (100 * e.loaded) / e.total : 0;
+      say("Sending: " + Math.floor(bar.value) + " %");
+    };
+    send.upload.onload = () => say("Sent. The board checks and writes it; see above.");
+    send.onerror = () => refuse("The connection broke while the file was sent. Look whether the board answers, then try again.");
+    send.onload = () => {
+      let answer = {};
+      try { answer = JSON.parse(send.responseText); } catch { /* said below */ }
+      if (send.status === 202) say("Written.");
+      else if (send.status === 401) location.reload();
+      else refuse(answer.problem || "The board did not take it (" + send.status + "). Reload this page and try again.");
+    };
+    send.send(file);
+  });
+}

@@ -1,7 +1,9 @@
 //! The pages over the reference cluster in memory, for looking at them:
 //! `cargo run -p webui --example demo [ADDR:PORT]`, password "demo password".
 //! With `DEMO=trouble` some things are broken, with `DEMO=empty` nothing is set up,
-//! with `DEMO=unclaimed` there is no password yet.
+//! with `DEMO=unclaimed` there is no password yet, with `DEMO=hand` it runs on somebody else's
+//! Linux, with `DEMO=update` an update is under way, with `DEMO=wrong` every passphrase is wrong.
+//! `DEMO_JOIN_MS` is how long joining a network takes.
 
 #![allow(clippy::unwrap_used, reason = "a demo may fail loudly")]
 
@@ -87,8 +89,40 @@ async fn main() {
             }
         });
     }
+    let mut ports = node.ports.clone();
+    *node.journal.lines.lock().unwrap() = (0..400)
+        .map(|n| format!("2026-11-22T18:{:02}:{:02}.{:03}Z {} webui::gate: line {n} of the log, the operator signed in from=192.168.1.50", n / 60, n % 60, n * 7 % 1000, if n % 9 == 0 { " WARN" } else { " INFO" }))
+        .collect();
+    match mode.as_str() {
+        "trouble" => {
+            *node.journal.last_words.lock().unwrap() = Some("2026-11-22T17:59:58.120Z ERROR mirror: the scan failed\nthread 'data-1' panicked at appliance/mirror/src/scan.rs:120:9:\nindex out of bounds: the len is 0 but the index is 0".to_owned());
+            node.board.provide(|status| support::demo::trouble(&mut status.system));
+        }
+        "wrong" => {
+            *node.air.verdict.lock().unwrap() = model::status::WifiVerdict::WrongPassphrase;
+        }
+        "update" => node.board.provide(|status| {
+            use model::status::FirmwareProgress::Writing;
+            if let Some(firmware) = &mut status.system.firmware {
+                firmware.progress = Some(Writing { done: 14_200_000, total: 33_554_432 });
+            }
+        }),
+        // As on somebody else's Linux.
+        "hand" => {
+            ports.system = None;
+            ports.radio = None;
+            node.board.provide(|status| status.system = model::status::SystemStatus::default());
+        }
+        "unclaimed" => node.board.provide(|status| {
+            let system = &mut status.system;
+            system.firmware.iter_mut().for_each(|f| f.on_trial = true);
+            system.wifi.iter_mut().for_each(|w| w.connected = None);
+            system.setup.iter_mut().for_each(|s| (s.up, s.stations, s.reason) = (true, 1, None));
+        }),
+        _ => {}
+    }
     let listener = tokio::net::TcpListener::bind(&address).await.unwrap();
     println!("http://{address}/");
     let (_trigger, shutdown) = Shutdown::new();
-    webui::serve(listener, node.ports.clone(), shutdown).await;
+    webui::serve(listener, ports, shutdown).await;
 }

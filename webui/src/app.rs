@@ -43,6 +43,10 @@ pub(crate) struct Shared {
     pub(crate) streams: Mutex<crate::live::Streams>,
     pub(crate) rendered: Mutex<crate::live::Rendered>,
     pub(crate) shutdown: Option<Shutdown>,
+    /// The firmware update that is under way, or what came of the last one.
+    pub(crate) update: Mutex<crate::update::Update>,
+    /// The Wi-Fi network that was last tried from this page.
+    pub(crate) tried: Mutex<Option<crate::tries::Tried>>,
 }
 
 /// Cheap to clone.
@@ -78,7 +82,15 @@ impl App {
             streams: Mutex::default(),
             rendered: Mutex::default(),
             shutdown,
+            update: Mutex::default(),
+            tried: Mutex::default(),
         }))
+    }
+
+    /// Tells one run of this process from the next, and nothing else.
+    pub(crate) fn run_id(&self) -> String {
+        let hash = blake3::keyed_hash(&self.key, b"run").to_hex();
+        hash.chars().take(12).collect()
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {

@@ -13,8 +13,89 @@ const SETTINGS: &str = r#"{
     {"id": "lbmaster", "name": "LbMaster", "roles": ["balancer"], "eth0": {"address": "192.168.1.14/24"}, "wlan0": {"address": "192.168.1.24/24"}},
     {"id": "lbslave", "name": "LbSlave", "roles": ["balancer"], "eth0": {"address": "192.168.1.12/24"}, "wlan0": {"address": "192.168.1.22/24"}}
   ],
+  "wifi": {"country": "AT", "networks": [
+    {"ssid": "home", "passphrase": "a good passphrase"}, {"ssid": "Caf\u00e9 & bar", "passphrase": ""}
+  ]},
   "sites": [{"name": "default", "mirror": {"exclude": ["**/stats", "**/error", "**/files/pictures"]}}]
 }"#;
+
+/// A board that is well.
+pub(crate) fn system(id: &NodeId) -> SystemStatus {
+    SystemStatus {
+        board: Some("Raspberry Pi 2 Model B Rev 1.1".to_owned()),
+        serial: Some(format!("00000000{:08x}", 0x5eed_0000 + id.as_str().len())),
+        uptime_ms: 3 * 86_400_000 + 4 * 3_600_000,
+        clock_unix_ms: Some(1_795_371_120_000),
+        temperature_millic: Some(48_312),
+        undervoltage: Some(false),
+        undervoltage_seen: true,
+        throttled: Some(false),
+        memory_total: 969_932_800,
+        memory_available: 821_211_136,
+        card: Some(CardStatus {
+            name: "SC32G".to_owned(),
+            made: "08/2021".to_owned(),
+            size: 31_914_983_424,
+            written: 4_194_304,
+            errors: 0,
+            wear_percent: None,
+        }),
+        data: Some(DataStatus::Kept { size: 31_600_000_000, free: 30_100_000_000, mended: None }),
+        firmware: Some(FirmwareStatus {
+            slot: "a".to_owned(),
+            version: "0.1.0 (2026-11-20)".to_owned(),
+            other_version: Some("0.0.9 (2026-10-02)".to_owned()),
+            on_trial: false,
+            last_update: Some("0.1.0 was installed and kept".to_owned()),
+            progress: None,
+        }),
+        watchdog: Watchdog::Hardware,
+        restarts: 0,
+        setup: Some(SetupStatus {
+            ssid: "Bramble-5EED".to_owned(),
+            url: "http://192.168.19.36:1936/".to_owned(),
+            reason: Some("this board is on a network".to_owned()),
+            ..SetupStatus::default()
+        }),
+        wifi: Some(WifiStatus {
+            adapters: vec![WifiAdapter {
+                interface: "wlan0".to_owned(),
+                driver: "rtl8192cu".to_owned(),
+                five_ghz: false,
+                access_point: true,
+                both: false,
+            }],
+            connected: Some(WifiConnection {
+                interface: "wlan0".to_owned(),
+                ssid: "home".to_owned(),
+                frequency: 2437,
+                signal_dbm: -61,
+            }),
+            trial: None,
+        }),
+    }
+}
+
+/// A board with everything there is to complain about.
+#[allow(dead_code, reason = "for the demo and the tests of the pages")]
+pub(crate) fn trouble(system: &mut SystemStatus) {
+    system.temperature_millic = Some(82_650);
+    system.undervoltage = Some(true);
+    system.throttled = Some(true);
+    system.clock_unix_ms = None;
+    system.watchdog = Watchdog::None;
+    system.restarts = 2;
+    system.card.iter_mut().for_each(|c| (c.errors, c.wear_percent) = (17, Some(93)));
+    let reason = "the data partition is damaged and could not be repaired. Replace the card";
+    system.data = Some(DataStatus::Memory { reason: reason.to_owned() });
+    let failed = "its signature is not ours: this file was not made by Bramble, or was altered";
+    if let Some(firmware) = &mut system.firmware {
+        firmware.on_trial = true;
+        firmware.other_version = None;
+        firmware.last_update = Some("0.2.0 did not prove itself; 0.1.0 is back".to_owned());
+        firmware.progress = Some(FirmwareProgress::Failed { reason: failed.to_owned() });
+    }
+}
 
 /// The reference cluster's settings.
 pub(crate) fn settings() -> Settings {
@@ -55,6 +136,7 @@ pub(crate) fn status(snapshot: &Snapshot, id: &NodeId) -> NodeStatus {
         pid: 412,
         uptime_ms: 3 * 86_400_000 + 4 * 3_600_000,
         revision: snapshot.revision,
+        system: system(id),
         subsystems: runs.iter().map(|s| (*s, applied.clone())).collect(),
         ..NodeStatus::default()
     };

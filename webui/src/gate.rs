@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::host;
 use crate::password::USER;
 use crate::session::{self, SignedIn, Use};
+use crate::upload;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -133,7 +134,18 @@ pub(crate) async fn gate(
         Err(answer) => return answer,
     };
     let mut body = body;
-    if !safe {
+    if upload::is_one(&parts.method, &path) {
+        let (token, source) = match upload::open(&parts.headers, body).await {
+            Ok(opened) => opened,
+            Err(refused) => return crate::pages::firmware::refusal(&refused).into_response(),
+        };
+        if visitor.session && !csrf::equal(&token, &visitor.csrf) {
+            upload::drop_rest(source).await;
+            return too_old();
+        }
+        parts.extensions.insert(upload::Incoming::new(source));
+        body = Body::empty();
+    } else if !safe {
         let whole = match whole_body(&path, body).await {
             Ok(whole) => whole,
             Err(answer) => return answer,
@@ -145,17 +157,21 @@ pub(crate) async fn gate(
             (_, false) => true,
         };
         if !holds {
-            return Failure::forbidden(
-                "This form is too old or did not come from this page, so nothing was changed. \
-                 Go back, reload the page and try again.",
-            )
-            .into_response();
+            return too_old();
         }
         parts.extensions.insert(WholeBody(whole));
         body = Body::empty();
     }
     parts.extensions.insert(visitor);
     next.run(Request::from_parts(parts, body)).await
+}
+
+fn too_old() -> Response {
+    Failure::forbidden(
+        "This form is too old or did not come from this page, so nothing was changed. Go back, \
+         reload the page and try again.",
+    )
+    .into_response()
 }
 
 async fn let_in(
@@ -290,7 +306,7 @@ fn lead_to(request: &Parts, to: &str) -> Response {
 }
 
 /// Percent-encodes a path for use as a query parameter's value.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~;:".contains(&b);
     text.bytes()
         .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })

@@ -35,9 +35,11 @@ pub(crate) fn complaints(snapshot: &Snapshot, status: &NodeStatus) -> Vec<String
 
 pub(crate) async fn healthz(State(app): State<App>) -> Response {
     let complaints = complaints(&app.snapshot(), &app.ports.board.own());
+    // By this a page that waits for a restart knows that there was one.
+    let head = [("x-bramble-run", app.run_id())];
     if complaints.is_empty() {
-        (StatusCode::OK, "ok\n").into_response()
+        (StatusCode::OK, head, "ok\n").into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, complaints.join("\n") + "\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, head, complaints.join("\n") + "\n").into_response()
     }
 }

@@ -35,6 +35,8 @@ pub(crate) fn allowed(name: &str, settings: &Settings) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let plain = name.strip_suffix(".local").unwrap_or(&name);
     name == "localhost"
+        // What a board answers to before it has a name of its own, and beside it.
+        || plain == "bramble"
         || settings.nodes.iter().any(|n| n.name.as_str().eq_ignore_ascii_case(plain))
         || settings.admin.hosts.iter().any(|h| h.eq_ignore_ascii_case(&name))
 }
@@ -62,12 +64,27 @@ mod tests {
             .nodes
             .push(model::Node { name: "LbMaster".parse().unwrap(), ..Default::default() });
         settings.admin.hosts.push("Admin.example.org".into());
-        for good in
-            ["10.0.0.1", "::1", "localhost", "lbmaster", "LBMASTER.local", "admin.example.org."]
-        {
+        for good in [
+            "10.0.0.1",
+            "192.168.19.36",
+            "::1",
+            "localhost",
+            "lbmaster",
+            "LBMASTER.local",
+            "bramble.local",
+            "admin.example.org.",
+        ] {
             assert!(allowed(good, &settings), "{good}");
         }
-        for bad in ["evil.example", "lbmaster.evil", "", "10.0.0.1.evil", "local", ".local"] {
+        for bad in [
+            "evil.example",
+            "lbmaster.evil",
+            "",
+            "10.0.0.1.evil",
+            "local",
+            ".local",
+            "bramble.evil",
+        ] {
             assert!(!allowed(bad, &settings), "{bad}");
         }
     }

@@ -14,11 +14,13 @@
 mod api;
 mod app;
 mod assets;
+mod countries;
 mod csrf;
 #[cfg(test)]
 mod demo;
 mod error;
 mod forms;
+pub mod front_door;
 mod gate;
 mod headers;
 mod health;
@@ -34,11 +36,15 @@ mod session;
 mod stats_csv;
 mod stats_json;
 mod throttle;
+mod tries;
+mod update;
+mod upload;
 mod view;
 mod words;
 
 pub use password::hash_password;
 pub use ports::{
-    AccessLog, Credentials, Failover, FailoverFuture, MirrorApproval, Ports, SessionRows,
+    AccessLog, Answer, Credentials, Failover, FailoverFuture, Journal, MirrorApproval, Ports,
+    Radio, SessionRows, System,
 };
 pub use serve::{router, serve};

@@ -6,7 +6,7 @@
 
 use crate::app::{App, lock};
 use crate::error::Failure;
-use crate::pages::{Ctx, balancing, failover, overview, sites};
+use crate::pages::{Ctx, balancing, board, failover, firmware, overview, sites, wifi};
 use crate::session::{KEY, SignedIn, fingerprint};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -47,13 +47,16 @@ impl Part {
     }
 }
 
-type Draw = fn(&Snapshot, &[NodeReport]) -> Result<Vec<Part>, askama::Error>;
+type Draw = fn(&App, &Snapshot, &[NodeReport]) -> Result<Vec<Part>, askama::Error>;
 
-const PAGES: [(&str, Draw); 4] = [
-    ("overview", overview::parts),
-    ("balancing", balancing::parts),
-    ("failover", failover::parts),
-    ("sites", sites::parts),
+const PAGES: [(&str, Draw); 7] = [
+    ("overview", |_, s, r| overview::parts(s, r)),
+    ("balancing", |_, s, r| balancing::parts(s, r)),
+    ("failover", |_, s, r| failover::parts(s, r)),
+    ("sites", |_, s, r| sites::parts(s, r)),
+    ("board", |_, _, r| board::parts(r)),
+    ("firmware", |app, _, r| firmware::parts(app, r)),
+    ("wifi", wifi::parts),
 ];
 
 /// The last drawing of each page.
@@ -66,7 +69,7 @@ fn draw(app: &App, page: &'static str, parts: Draw) -> Option<Arc<Vec<Part>>> {
             return Some(parts.clone());
         }
     }
-    let drawn = Arc::new(parts(&app.snapshot(), &app.ports.board.nodes()).ok()?);
+    let drawn = Arc::new(parts(app, &app.snapshot(), &app.ports.board.nodes()).ok()?);
     rendered.insert(page, (Instant::now(), drawn.clone()));
     Some(drawn)
 }

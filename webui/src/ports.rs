@@ -95,6 +95,12 @@ pub struct Ports {
     pub access_log: Arc<dyn AccessLog>,
     /// Held deletions.
     pub mirror: Arc<dyn MirrorApproval>,
+    /// The board; None where Bramble runs on somebody else's Linux.
+    pub system: Option<Arc<dyn System>>,
+    /// The log.
+    pub journal: Arc<dyn Journal>,
+    /// The radios; None where there is no Wi-Fi of ours.
+    pub radio: Option<Arc<dyn Radio>>,
 }
 
 /// A future whose error is a sentence for the operator.

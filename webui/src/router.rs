@@ -3,7 +3,8 @@
 use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
 use crate::pages::{
-    account, admin, cluster, failover, history, more, nodes, overview, sites, stats,
+    account, admin, board, cluster, failover, firmware, history, log, more, nodes, overview, sites,
+    stats, wifi,
 };
 use crate::{api, assets, gate, headers, health, live, session};
 use axum::Router;
@@ -71,6 +72,29 @@ fn pages() -> Router<App> {
         .route("/history", get(history::show))
         .route("/history/{revision}/revert", post(history::revert))
         .route("/stats", get(stats::show))
+        .merge(board_pages())
+}
+
+/// The board under this node.
+fn board_pages() -> Router<App> {
+    Router::new()
+        .route("/board", get(board::show))
+        .route("/board/blink", post(board::blink))
+        .route("/board/reboot", get(board::ask_reboot).post(board::reboot))
+        .route("/board/poweroff", get(board::ask_power_off).post(board::power_off))
+        .route("/board/reset", get(board::ask_reset).post(board::reset))
+        .route("/firmware", get(firmware::show).post(firmware::install))
+        .route("/log", get(log::show))
+        .route("/log/lines", get(log::lines))
+        .route("/log.txt", get(log::text))
+        .route("/wifi", get(wifi::show).post(wifi::save_country))
+        .route("/wifi/state", get(wifi::state))
+        .route("/wifi/networks", get(wifi::networks))
+        .route("/wifi/join", get(wifi::ask_join).post(wifi::join))
+        .route("/wifi/new", get(wifi::new))
+        .route("/wifi/edit", get(wifi::edit).post(wifi::save))
+        .route("/wifi/move", post(wifi::shift))
+        .route("/wifi/remove", get(wifi::ask_remove).post(wifi::remove_now))
 }
 
 fn resources() -> Router<App> {
@@ -84,4 +108,9 @@ fn resources() -> Router<App> {
         .route("/api/v1/backends/{backend}/servers/{server}", patch(api::servers::patch))
         .route("/api/v1/vrrp/{name}/failover", post(api::failover::post))
         .route("/api/v1/sites/{name}/approve", post(api::sites::approve_now))
+        .route("/api/v1/firmware", get(api::firmware::get).put(api::firmware::put))
+        .route("/api/v1/log", get(api::log::get))
+        .route("/api/v1/reboot", post(api::board::reboot))
+        .route("/api/v1/poweroff", post(api::board::power_off))
+        .route("/api/v1/factory-reset", post(api::board::factory_reset))
 }

@@ -1,6 +1,9 @@
 //! The JSON API under `/api/v1/`. One file per resource.
 
+pub(crate) mod board;
 pub(crate) mod failover;
+pub(crate) mod firmware;
+pub(crate) mod log;
 pub(crate) mod servers;
 pub(crate) mod settings;
 pub(crate) mod sites;

@@ -63,6 +63,16 @@ impl Field {
         self.parse(&text)
     }
 
+    /// A value that must be there, in which spaces at the ends count.
+    pub(crate) fn read_as_typed<T: FromStr<Err: Display>>(&mut self) -> Option<T> {
+        if self.value.is_empty() {
+            self.refuse("this is needed");
+            return None;
+        }
+        let text = self.value.clone();
+        self.parse(&text)
+    }
+
     /// A value that may be left out. The outer None is an error.
     pub(crate) fn optional<T: FromStr<Err: Display>>(&mut self) -> Option<Option<T>> {
         if self.value.trim().is_empty() {

@@ -14,6 +14,7 @@ mod server;
 mod site;
 mod submit;
 mod virtual_router;
+mod wifi;
 
 pub(crate) use admin::AdminForm;
 pub(crate) use backend::BackendForm;
@@ -26,6 +27,7 @@ pub(crate) use server::ServerForm;
 pub(crate) use site::SiteForm;
 pub(crate) use submit::{Submitted, submit};
 pub(crate) use virtual_router::VirtualRouterForm;
+pub(crate) use wifi::{CountryForm, NetworkForm};
 
 use model::Settings;
 

@@ -1,6 +1,7 @@
 //! Prometheus text: HAProxy's names where the same thing is measured, `bramble_` for the rest.
 
 mod balancer;
+mod board;
 
 use balancer::{backends, frontends, servers};
 use control::Snapshot;
@@ -38,6 +39,7 @@ pub(crate) fn metrics(snapshot: &Snapshot, reports: &[NodeReport]) -> String {
     let mut page = Page(String::new());
     if let Some(own) = reports.first() {
         process(&mut page, &own.status);
+        board::board(&mut page, &own.status.system);
         if let Some(proxy) = &own.status.proxy {
             frontends(&mut page, proxy);
             backends(&mut page, proxy);

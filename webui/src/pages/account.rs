@@ -41,7 +41,9 @@ struct Password {
 
 fn claim_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResult {
     let node = node_name(&ctx.snapshot());
-    let notices = ctx.app.ports.board.own().notices.into_iter().map(|n| n.text).collect();
+    let own = ctx.app.ports.board.own();
+    let notices = crate::view::board::in_memory(&own.system).into_iter();
+    let notices = notices.chain(own.notices.into_iter().map(|n| n.text)).collect();
     page_with(status, &Claim { node, csrf: ctx.visitor.csrf.clone(), error, notices })
 }
 
@@ -80,7 +82,7 @@ pub(crate) async fn claim_now(ctx: Ctx, session: Session) -> PageResult {
     tracing::info!(from = %ctx.visitor.address, "this node was claimed");
     lock(&ctx.app.throttle).succeeded(ctx.visitor.address);
     sign_in(&ctx, &session, print).await?;
-    Ok(see("/"))
+    Ok(see(if super::wifi::suggested(&ctx.app) { "/wifi?welcome=1" } else { "/" }))
 }
 
 fn login_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResult {

@@ -3,14 +3,18 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod balancing;
+pub(crate) mod board;
 pub(crate) mod cluster;
 pub(crate) mod failover;
+pub(crate) mod firmware;
 pub(crate) mod history;
+pub(crate) mod log;
 pub(crate) mod more;
 pub(crate) mod nodes;
 pub(crate) mod overview;
 pub(crate) mod sites;
 pub(crate) mod stats;
+pub(crate) mod wifi;
 
 use crate::app::App;
 use crate::assets;
@@ -82,6 +86,7 @@ impl Ctx {
             cluster: cluster_name(&snapshot),
             csrf: self.visitor.csrf.clone(),
             flash,
+            alarm: crate::view::board::in_memory(&self.app.ports.board.own().system),
             icon: assets::url("icon.svg"),
             css: assets::url("bramble.css"),
             htmx: assets::url("htmx.min.js"),
@@ -113,6 +118,8 @@ pub(crate) struct Shell {
     pub(crate) cluster: String,
     pub(crate) csrf: String,
     pub(crate) flash: Option<Flash>,
+    /// What nobody may overlook, on whatever page they are.
+    pub(crate) alarm: Option<String>,
     pub(crate) icon: String,
     pub(crate) css: String,
     pub(crate) htmx: String,

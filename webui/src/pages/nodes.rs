@@ -28,6 +28,8 @@ struct NodePage {
     shell: Shell,
     title: String,
     form: NodeForm,
+    address_hint: &'static str,
+    wireless_hint: &'static str,
 }
 
 pub(crate) async fn list(ctx: Ctx) -> PageResult {
@@ -48,7 +50,16 @@ pub(crate) async fn list(ctx: Ctx) -> PageResult {
 
 fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: NodeForm) -> PageResult {
     let shell = ctx.shell(if form.head.new { "Add a node" } else { title }, "nodes");
-    page_with(status, &NodePage { shell, title: title.to_owned(), form })
+    // On somebody else's Linux an interface without an address is that system's affair.
+    let (address_hint, wireless_hint) = if ctx.app.ports.system.is_some() {
+        ("For example 192.168.1.10/24. Empty: by DHCP.", "Empty: by DHCP.")
+    } else {
+        ("For example 192.168.1.10/24. Empty: left as it is found.", "Empty: left as it is found.")
+    };
+    page_with(
+        status,
+        &NodePage { shell, title: title.to_owned(), form, address_hint, wireless_hint },
+    )
 }
 
 pub(crate) async fn new(ctx: Ctx) -> PageResult {

@@ -6,7 +6,7 @@ use crate::live::Part;
 use crate::view::{ClusterView, Tone, reporting_balancer};
 use askama::Template;
 use control::Snapshot;
-use model::status::NodeReport;
+use model::status::{NodeReport, SetupStatus};
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -40,6 +40,13 @@ struct NodesPart<'a> {
     revision: u64,
 }
 
+#[derive(Template)]
+#[template(path = "part_setup.html")]
+struct SetupPart {
+    setup: Option<SetupStatus>,
+    stations: String,
+}
+
 /// The parts that are pushed to open pages.
 pub(crate) fn parts(
     snapshot: &Snapshot,
@@ -64,8 +71,12 @@ pub(crate) fn parts(
         tone => tone,
     };
     let tiles = TilesPart { v, servers, servers_tone, nodes, nodes_tone: tone(nodes), rate };
+    let setup = reports.first().and_then(|r| r.status.system.setup.clone());
+    let phones = setup.as_ref().map_or(0, |s| usize::try_from(s.stations).unwrap_or(0));
+    let setup = SetupPart { setup, stations: crate::words::count(phones, "phone") };
     Ok(vec![
         Part::new("verdict", VerdictPart { v }.render()?),
+        Part::new("setup", setup.render()?),
         Part::new("tiles", tiles.render()?),
         Part::new("nodes", NodesPart { v, revision: snapshot.revision.0 }.render()?),
     ])

@@ -1,10 +1,12 @@
 //! What the pages show, worked out from the settings and from what the nodes report. Pure.
 
+pub(crate) mod board;
 mod mirrors;
 mod nodes;
 mod routers;
 mod servers;
 mod verdict;
+pub(crate) mod wifi;
 
 pub(crate) use mirrors::MirrorView;
 pub(crate) use nodes::NodeView;

@@ -35,6 +35,8 @@ pub(crate) struct NodeView {
     pub(crate) behind: Option<u64>,
     /// Its own page, where it is not this one.
     pub(crate) page: Option<String>,
+    /// What its board suffers from.
+    pub(crate) troubles: Vec<(Tone, String)>,
 }
 
 pub(super) fn views(snapshot: &Snapshot, reports: &[NodeReport]) -> Vec<NodeView> {
@@ -62,7 +64,10 @@ fn view(snapshot: &Snapshot, node: Option<&Node>, report: Option<&NodeReport>) -
         .map(|s| s.subsystems.iter().map(|(s, st)| subsystem(*s, st)).collect())
         .unwrap_or_default();
     subsystems.retain(|s: &SubsystemView| s.word != "idle");
-    let worst = subsystems.iter().map(|s| s.tone).max().unwrap_or(Tone::Good);
+    let troubles: Vec<(Tone, String)> =
+        status.map(|s| super::board::troubles(&s.system)).unwrap_or_default();
+    let tones = subsystems.iter().map(|s| s.tone).chain(troubles.iter().map(|(tone, _)| *tone));
+    let worst = tones.max().unwrap_or(Tone::Good);
     let (tone, word) = match report {
         None => (Tone::Quiet, "not heard from yet".to_owned()),
         Some(r) if !r.reachable => (Tone::Bad, format!("not reachable for {}", span(r.age_ms))),
@@ -91,6 +96,7 @@ fn view(snapshot: &Snapshot, node: Option<&Node>, report: Option<&NodeReport>) -
         tone,
         word,
         subsystems,
+        troubles,
     }
 }
 

@@ -67,6 +67,9 @@ pub(super) fn judge(
             let text = format!("{}: {} {}{reason}", node.name, s.name.to_lowercase(), s.word);
             found.push((s.tone, crate::words::sentence(&text)));
         }
+        for (tone, text) in node.troubles.iter().filter(|_| node.reachable) {
+            found.push((*tone, format!("{}: {text}", node.name)));
+        }
     }
     for m in mirrors.iter().filter(|m| m.tone >= Tone::Warn) {
         found.push((m.tone, format!("The mirror on {}: {}.", m.node, m.word)));

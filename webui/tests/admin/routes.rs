@@ -40,6 +40,20 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/sites/default/approve", &["GET", "POST"]),
     ("/history", &["GET"]),
     ("/history/1/revert", &["POST"]),
+    ("/board", &["GET"]),
+    ("/board/blink", &["POST"]),
+    ("/board/reboot", &["GET", "POST"]),
+    ("/board/poweroff", &["GET", "POST"]),
+    ("/board/reset", &["GET", "POST"]),
+    ("/firmware", &["GET", "POST"]),
+    ("/log?q=vrrp", &["GET"]),
+    ("/wifi", &["GET", "POST"]),
+    ("/wifi/networks", &["GET"]),
+    ("/wifi/join?ssid=home", &["GET", "POST"]),
+    ("/wifi/new", &["GET"]),
+    ("/wifi/edit?ssid=home", &["GET", "POST"]),
+    ("/wifi/move?ssid=home", &["POST"]),
+    ("/wifi/remove?ssid=home", &["GET", "POST"]),
     // Last, because it ends the session.
     ("/logout", &["POST"]),
 ];
@@ -53,6 +67,15 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("/api/v1/backends/webservers/servers/web01-eth", &["PATCH"]),
     ("/api/v1/vrrp/VI_1/failover", &["POST"]),
     ("/api/v1/sites/default/approve", &["POST"]),
+    ("/api/v1/firmware", &["GET", "PUT"]),
+    ("/api/v1/log", &["GET"]),
+    ("/api/v1/reboot", &["POST"]),
+    ("/api/v1/poweroff", &["POST"]),
+    ("/api/v1/factory-reset", &["POST"]),
+    // Parts of pages and a file, which are no pages.
+    ("/log/lines", &["GET"]),
+    ("/log.txt", &["GET"]),
+    ("/wifi/state", &["GET"]),
 ];
 
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {

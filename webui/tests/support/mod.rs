@@ -6,14 +6,17 @@
 pub(crate) mod demo;
 
 use control::{Control, Engine, MemoryStorage, StatusBoard};
-use model::status::FailoverReport;
-use model::{Name, NodeId, Settings};
+use model::status::{FailoverReport, WifiSecurity, WifiSeen, WifiTrial, WifiVerdict};
+use model::{Country, Name, NodeId, Settings, WifiNetwork};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use webui::{AccessLog, Credentials, Failover, FailoverFuture, MirrorApproval, Ports, SessionRows};
+use webui::{
+    AccessLog, Answer, Credentials, Failover, FailoverFuture, Journal, MirrorApproval, Ports,
+    Radio, SessionRows, System,
+};
 
 #[derive(Default)]
 pub(crate) struct Rows {
@@ -100,6 +103,143 @@ impl MirrorApproval for Approved {
     }
 }
 
+/// A board that notes what it is told and answers as it is set.
+pub(crate) struct Board {
+    pub(crate) orders: Mutex<Vec<String>>,
+    pub(crate) answer: Mutex<Result<(), String>>,
+    /// What an installation found in the uploaded file.
+    pub(crate) installed: Mutex<Option<Vec<u8>>>,
+    /// Installations wait while this is held.
+    pub(crate) hold: tokio::sync::Mutex<()>,
+    dir: tempfile::TempDir,
+}
+
+impl Board {
+    fn new() -> Self {
+        Self {
+            orders: Mutex::default(),
+            answer: Mutex::new(Ok(())),
+            installed: Mutex::default(),
+            hold: tokio::sync::Mutex::default(),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn order(&self, what: &str) -> Answer<'_, ()> {
+        self.orders.lock().unwrap().push(what.to_owned());
+        let answer = self.answer.lock().unwrap().clone();
+        Box::pin(async { answer })
+    }
+}
+
+impl System for Board {
+    fn reboot(&self) -> Answer<'_, ()> {
+        self.order("reboot")
+    }
+    fn power_off(&self) -> Answer<'_, ()> {
+        self.order("power off")
+    }
+    fn factory_reset(&self) -> Answer<'_, ()> {
+        self.order("factory reset")
+    }
+    fn blink(&self, seconds: u16) -> Answer<'_, ()> {
+        self.order(&format!("blink {seconds}"))
+    }
+    fn upload(&self) -> std::path::PathBuf {
+        self.dir.path().join("bundle")
+    }
+    fn install(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            let _held = self.hold.lock().await;
+            *self.installed.lock().unwrap() = std::fs::read(self.upload()).ok();
+            self.order("install").await
+        })
+    }
+}
+
+/// A log in memory.
+#[derive(Default)]
+pub(crate) struct Lines {
+    pub(crate) lines: Mutex<Vec<String>>,
+    pub(crate) last_words: Mutex<Option<String>>,
+}
+
+impl Journal for Lines {
+    fn recent(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+    fn last_words(&self) -> Option<String> {
+        self.last_words.lock().unwrap().clone()
+    }
+}
+
+/// Radios that hear and answer what they are set to.
+pub(crate) struct Air {
+    pub(crate) seen: Mutex<Result<Vec<WifiSeen>, String>>,
+    pub(crate) joined: Mutex<Vec<(WifiNetwork, Option<Country>)>>,
+    pub(crate) verdict: Mutex<WifiVerdict>,
+    /// What the status shows.
+    pub(crate) trial: Mutex<Option<WifiTrial>>,
+    pub(crate) takes: std::time::Duration,
+    board: StatusBoard,
+}
+
+impl Air {
+    fn new(board: StatusBoard) -> Self {
+        let seen = |ssid: &str, frequency, signal_dbm, security| WifiSeen {
+            ssid: ssid.to_owned(),
+            frequency,
+            signal_dbm,
+            security,
+        };
+        let list = vec![
+            seen("home", 2437, -48, WifiSecurity::Wpa2),
+            seen("Neighbours & friends", 2462, -66, WifiSecurity::Wpa2Wpa3),
+            seen("Fast lane", 5220, -70, WifiSecurity::Wpa3),
+            seen("University", 2412, -72, WifiSecurity::Enterprise),
+            seen("Cafe", 2412, -79, WifiSecurity::Open),
+            seen("", 2437, -82, WifiSecurity::Wpa2),
+            seen("router1999", 2437, -84, WifiSecurity::Outdated),
+        ];
+        Self {
+            seen: Mutex::new(Ok(list)),
+            joined: Mutex::default(),
+            verdict: Mutex::new(WifiVerdict::Connected {
+                address: "192.168.1.77".parse().unwrap(),
+            }),
+            trial: Mutex::default(),
+            takes: std::env::var("DEMO_JOIN_MS")
+                .ok()
+                .and_then(|t| t.parse().ok())
+                .map_or(std::time::Duration::ZERO, std::time::Duration::from_millis),
+            board,
+        }
+    }
+
+    fn set(&self, ssid: &str, verdict: WifiVerdict) {
+        *self.trial.lock().unwrap() = Some(WifiTrial { ssid: ssid.to_owned(), verdict });
+        self.board.touch();
+    }
+}
+
+impl Radio for Air {
+    fn scan(&self) -> Answer<'_, Vec<WifiSeen>> {
+        let seen = self.seen.lock().unwrap().clone();
+        Box::pin(async { seen })
+    }
+    fn join(&self, network: WifiNetwork, country: Option<Country>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let ssid = network.ssid.to_string();
+            self.joined.lock().unwrap().push((network, country));
+            self.set(&ssid, WifiVerdict::Trying);
+            tokio::time::sleep(self.takes).await;
+            let verdict = self.verdict.lock().unwrap().clone();
+            self.set(&ssid, verdict);
+            Ok(())
+        })
+    }
+}
+
 /// A node with everything behind its page in memory.
 pub(crate) struct Node {
     pub(crate) ports: Ports,
@@ -107,6 +247,9 @@ pub(crate) struct Node {
     pub(crate) password: Arc<Password>,
     pub(crate) failover: Arc<HandOver>,
     pub(crate) approved: Arc<Approved>,
+    pub(crate) system: Arc<Board>,
+    pub(crate) journal: Arc<Lines>,
+    pub(crate) air: Arc<Air>,
     pub(crate) control: Control,
     pub(crate) board: StatusBoard,
 }
@@ -126,6 +269,16 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         *status = demo::status(&snapshot, &own);
         status.notices = notices;
     });
+    let air = Arc::new(Air::new(board.clone()));
+    let heard = air.clone();
+    board.provide(move |status| {
+        let trial = heard.trial.lock().unwrap().clone();
+        if let Some(wifi) = &mut status.system.wifi {
+            wifi.trial = trial;
+        }
+    });
+    let system = Arc::new(Board::new());
+    let journal = Arc::new(Lines::default());
     let snapshot = control.snapshot();
     for report in demo::reports(&snapshot).into_iter().filter(|r| r.status.id != id) {
         board.heard(report.status);
@@ -146,6 +299,9 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         failover: failover.clone(),
         access_log: Arc::new(Log(log)),
         mirror: approved.clone(),
+        system: Some(system.clone()),
+        journal: journal.clone(),
+        radio: Some(air.clone()),
     };
-    Node { ports, rows, password, failover, approved, control, board }
+    Node { ports, rows, password, failover, approved, system, journal, air, control, board }
 }

@@ -1,0 +1,31 @@
+//! Restarting, switching off, forgetting everything.
+
+use super::refused;
+use crate::pages::Ctx;
+use crate::pages::board::{Order, give};
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::json;
+
+async fn order(ctx: &Ctx, order: Order, what: &str) -> Response {
+    match give(&ctx.app, order).await {
+        Ok(()) => {
+            tracing::info!(from = %ctx.visitor.address, "{what} was asked for by a program");
+            (StatusCode::ACCEPTED, Json(json!({ "accepted": what }))).into_response()
+        }
+        Err(failure) => refused(failure.status(), failure.text()),
+    }
+}
+
+pub(crate) async fn reboot(ctx: Ctx) -> Response {
+    order(&ctx, Order::Reboot, "reboot").await
+}
+
+pub(crate) async fn power_off(ctx: Ctx) -> Response {
+    order(&ctx, Order::PowerOff, "poweroff").await
+}
+
+pub(crate) async fn factory_reset(ctx: Ctx) -> Response {
+    order(&ctx, Order::Reset, "factory-reset").await
+}

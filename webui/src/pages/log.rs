@@ -1,0 +1,114 @@
+//! The log of this node, newest first, with a filter.
+
+use super::{Ctx, Shell, page};
+use crate::error::PageResult;
+use crate::words::count;
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+/// Lines a page shows; the download has them all.
+const SHOWN: usize = 300;
+/// A longer line is cut on the page.
+const WIDEST: usize = 2000;
+
+#[derive(Template)]
+#[template(path = "log.html")]
+struct LogPage {
+    shell: Shell,
+    filter: String,
+    last_words: Option<String>,
+    lines: LinesPart,
+}
+
+#[derive(Template)]
+#[template(path = "part_log.html")]
+struct LinesPart {
+    /// Where newer ones are.
+    more: String,
+    lines: Vec<String>,
+    summary: String,
+    /// Said where there is no line.
+    empty: &'static str,
+    mark: String,
+}
+
+/// Those of `lines` that have every word of the filter, capital or small.
+fn matching<'a>(lines: &'a [String], filter: &str) -> Vec<&'a String> {
+    let words: Vec<String> = filter.split_whitespace().map(str::to_lowercase).collect();
+    let fits = |line: &&String| {
+        let line = line.to_lowercase();
+        words.iter().all(|w| line.contains(w.as_str()))
+    };
+    if words.is_empty() { lines.iter().collect() } else { lines.iter().filter(fits).collect() }
+}
+
+fn newest(ctx: &Ctx) -> LinesPart {
+    let all = ctx.app.ports.journal.recent();
+    let filter: String = ctx.query.first("q").chars().take(200).collect();
+    let found = matching(&all, &filter);
+    let cut = |line: &&String| line.chars().take(WIDEST).collect();
+    let lines: Vec<String> = found.iter().rev().take(SHOWN).map(cut).collect();
+    let hash = blake3::hash(lines.join("\n").as_bytes()).to_hex();
+    let mark: String = hash.chars().take(16).collect();
+    let more = format!("/log/lines?q={}&have={mark}", crate::gate::encode(&filter));
+    let summary = match (lines.len(), found.len(), all.len()) {
+        (shown, fit, _) if shown < fit => {
+            format!("{shown} of {}; the download has all.", count(fit, "line"))
+        }
+        (_, fit, all) if fit < all => format!("{} of {all}.", count(fit, "line")),
+        (_, _, all) => format!("{}.", count(all, "line")),
+    };
+    let empty =
+        if all.is_empty() { "Nothing was logged yet." } else { "No line has all of these words." };
+    LinesPart { more, lines, summary, empty, mark }
+}
+
+pub(crate) async fn show(ctx: Ctx) -> PageResult {
+    let lines = newest(&ctx);
+    let last_words = ctx.app.ports.journal.last_words();
+    let filter = ctx.query.first("q").chars().take(200).collect();
+    page(&LogPage { shell: ctx.shell("Log", "more"), filter, last_words, lines })
+}
+
+/// The lines alone, for a page that is open; nothing when it has them.
+pub(crate) async fn lines(ctx: Ctx) -> PageResult {
+    let part = newest(&ctx);
+    if ctx.query.first("have") == part.mark {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    page(&part)
+}
+
+/// Everything there is, as a file.
+pub(crate) async fn text(ctx: Ctx) -> Response {
+    let mut text = String::new();
+    if let Some(words) = ctx.app.ports.journal.last_words() {
+        text.push_str("--- the end of the run before, which crashed ---\n");
+        text.push_str(words.trim_end());
+        text.push_str("\n--- this run ---\n");
+    }
+    for line in ctx.app.ports.journal.recent() {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let node = super::node_name(&ctx.snapshot());
+    let head = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"bramble-{node}.log.txt\"")),
+    ];
+    (head, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_must_be_there() {
+        let lines = ["WARN vrrp: backup".to_owned(), "INFO vrrp: master".to_owned()];
+        assert_eq!(matching(&lines, "  "), [&lines[0], &lines[1]]);
+        assert_eq!(matching(&lines, "Master VRRP"), [&lines[1]]);
+        assert!(matching(&lines, "x").is_empty());
+    }
+}
