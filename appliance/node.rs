@@ -84,6 +84,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         failover: Arc::new(PageFailover(house.vrrp.clone())),
         access_log: Arc::new(PageLog(house.proxy.clone())),
         mirror: Arc::new(PageApproval(house.mirror.clone())),
+        system: None,
+        journal: Arc::new(ElsewhereLogged),
+        radio: None,
     };
     let page = serve_page(admin, listener, ports, shutdown)?;
     tracing::info!("node {id} runs; the admin page is on port {}", at.port());
@@ -270,4 +273,16 @@ async fn wanted_to_stop() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// The log of a node that runs by hand: it goes to standard error and is not kept.
+struct ElsewhereLogged;
+
+impl webui::Journal for ElsewhereLogged {
+    fn recent(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn last_words(&self) -> Option<String> {
+        None
+    }
 }
