@@ -19,7 +19,7 @@ fn allowed(from: &str, to: &str, kind: &str) -> bool {
         "bramble" => !["lab", "emulator"].contains(&to) || kind == "dev",
         "model" => false,
         "imagetool" => to == "firmware",
-        "emulator" => to == "lab",
+        "emulator" => to == "lab" || (to == "firmware" && kind == "dev"),
         "control" | "lab" => to == "model",
         "webui" => to == "model" || to == "control",
         subsystem if SUBSYSTEMS.contains(&subsystem) => to == "model" || to == "control",

@@ -1,0 +1,127 @@
+//! The plug is pulled at any moment, and again, while settings change.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test states what it expects")]
+
+mod common;
+
+use common::{boot, boot_as_a_pi, notices, provisioned, scattered};
+use emulator::{Card, Client, Image, Machine};
+use serde_json::{Value, json};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CUTS: u64 = 30;
+const CUTS_AS_A_PI: u64 = 3;
+
+/// The two values that each change sets together.
+fn values(document: &Value) -> (String, u64) {
+    let name = document["cluster"]["name"].as_str().unwrap_or_default().to_owned();
+    let weight = document["backends"][0]["servers"][0]["weight"].as_u64().unwrap_or(0);
+    (name, weight)
+}
+
+fn set(document: &mut Value, number: u64) {
+    document["cluster"]["name"] = json!(format!("cluster-{number}"));
+    document["backends"] = json!([{ "name": "pool", "servers": [
+        { "name": "one", "address": "10.0.2.99:80", "weight": number % 200 + 1 },
+    ]}]);
+}
+
+fn is(number: u64) -> (String, u64) {
+    (format!("cluster-{number}"), number % 200 + 1)
+}
+
+/// What the writer knows when the plug is pulled.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    acknowledged: Option<u64>,
+    asked: Option<u64>,
+}
+
+type Boot = fn(&Image, Card) -> (Machine, Client);
+
+fn cut_again_and_again(image: &Image, cuts: u64, boot: Boot, title: &str) {
+    let figures = common::figures(title);
+    let mut card = provisioned(image, common::SMALL, &common::claimed_file());
+    let mut last: Option<Known> = None;
+    let (mut changes, mut slowest) = (0_u64, Duration::ZERO);
+    for round in 0..=cuts {
+        let begun = Instant::now();
+        let (machine, client) = boot(image, card);
+        slowest = slowest.max(begun.elapsed());
+        let status = client.status().unwrap();
+        let said = notices(&status);
+        assert!(!said.contains("damaged"), "round {round}: {said}");
+        let found = values(&client.settings().unwrap().0);
+        if let Some(known) = last {
+            let good: Vec<_> =
+                [known.acknowledged, known.asked].into_iter().flatten().map(is).collect();
+            assert!(good.contains(&found), "round {round}: {found:?}, but {known:?} was set");
+        }
+        if round == cuts {
+            break;
+        }
+        let known = Mutex::new(Known::default());
+        let machine = thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for step in 0.. {
+                    let number = round * 10_000 + step;
+                    known.lock().unwrap().asked = Some(number);
+                    if client.change(|document| set(document, number)).is_err() {
+                        return step;
+                    }
+                    *known.lock().unwrap() = Known { acknowledged: Some(number), asked: None };
+                }
+                0
+            });
+            let first = emulator::wait::until_true(common::PATIENCE, "a first change", || {
+                known.lock().unwrap().acknowledged.is_some()
+            });
+            let moment = Instant::now() + Duration::from_millis(scattered(round, 1500));
+            while Instant::now() < moment {
+                std::hint::spin_loop();
+            }
+            // Killed in the middle of whatever it does; then the writer's request fails.
+            let cut = machine.power_cut();
+            changes += writer.join().unwrap();
+            first.unwrap();
+            cut
+        });
+        card = machine.unwrap();
+        last = Some(*known.lock().unwrap());
+        assert_eq!(card.check_data().unwrap(), None, "round {round}");
+        let state = card.boot_state().unwrap().unwrap();
+        assert_eq!((state.active, state.left), (0, 0), "round {round}: {state:?}");
+    }
+    assert!(changes > cuts, "only {changes} changes in {cuts} rounds");
+    let text = format!("{changes} changes, slowest start {:.1} s", slowest.as_secs_f64());
+    figures.note(&format!("{cuts} power cuts"), &text).unwrap();
+}
+
+#[test]
+fn a_setting_is_there_or_never_was_after_each_power_cut() {
+    let Some(image) = common::image() else { return };
+    cut_again_and_again(&image, CUTS, boot, "virt");
+}
+
+#[test]
+fn and_through_the_whole_boot_chain() {
+    let Some(image) = common::image() else { return };
+    cut_again_and_again(&image, CUTS_AS_A_PI, boot_as_a_pi, "raspi2b");
+}
+
+#[test]
+fn cut_before_it_has_started_it_starts_the_next_time() {
+    let Some(image) = common::image() else { return };
+    let mut card = provisioned(&image, common::SMALL, &common::claimed_file());
+    // Few enough, and far enough apart, not to be taken for the five that mean a factory reset.
+    for round in 0..3 {
+        let options = emulator::virt::Options::new(card).unwrap();
+        let machine = emulator::virt::start(&image, options).unwrap();
+        thread::sleep(Duration::from_millis(700 + scattered(round, 2500)));
+        card = machine.power_cut().unwrap();
+    }
+    let (_machine, client) = boot(&image, card);
+    assert!(!notices(&client.status().unwrap()).contains("damaged"));
+}
