@@ -117,6 +117,9 @@ impl Manifest {
         if self.size > MAX_SLOT {
             return Err(Error::TooLarge { size: self.size, limit: MAX_SLOT });
         }
+        if self.size % crate::bytes::SECTOR_BYTES != 0 {
+            return Err(Error::BadSlot(crate::error::SlotFault::Layout));
+        }
         if let Some(board) = running.board.as_ref().filter(|b| !self.boards.contains(b)) {
             return Err(Error::OtherBoard { board: board.clone(), boards: self.boards.join(", ") });
         }

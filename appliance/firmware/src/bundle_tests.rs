@@ -63,7 +63,7 @@ fn a_good_bundle_is_accepted() {
     assert_eq!(<[u8; 32]>::from(Sha256::digest(slot())), checked.sha256);
     // The same version again, and a board nobody has a name for.
     let same = Running { built_unix: 2_000, board: None, ..running() };
-    assert!(super::check(&mut Cursor::new(&bundle), &public_key(&PRIVATE), &same).is_ok());
+    assert!(check(&mut Cursor::new(&bundle), &public_key(&PRIVATE), &same).is_ok());
 }
 
 #[test]
@@ -114,8 +114,9 @@ fn what_is_signed_must_also_be_for_us() {
     ));
     assert!(matches!(refused(with(|m| m.size = MAX_SLOT + 1)), Error::TooLarge { .. }));
     assert!(matches!(refused(with(|m| m.size = u64::MAX)), Error::TooLarge { .. }));
-    assert!(matches!(refused(with(|m| m.size -= 1)), Error::TooLong));
-    assert!(matches!(refused(with(|m| m.size += 1)), Error::Truncated { .. }));
+    assert!(matches!(refused(with(|m| m.size -= 512)), Error::TooLong));
+    assert!(matches!(refused(with(|m| m.size += 512)), Error::Truncated { .. }));
+    assert!(matches!(refused(with(|m| m.size += 1)), Error::BadSlot(SlotFault::Layout)));
     assert!(matches!(refused(with(|m| m.boards = vec!["pi4".into()])), Error::OtherBoard { .. }));
     assert!(matches!(refused(with(|m| m.built_unix = 999)), Error::Older { .. }));
     assert!(matches!(refused(with(|m| m.sha256 = "00".into())), Error::Altered));

@@ -8,15 +8,23 @@
 //! Nothing here decides when to restart, and nothing here is reachable by the appliance process:
 //! process 1 calls it.
 
+pub mod board;
 pub mod bundle;
 mod bytes;
 mod crc;
+mod device;
 mod error;
+pub mod health;
+mod install;
+mod mbr;
+pub mod runner;
 pub mod slot;
 pub mod state;
+mod status;
 #[cfg(test)]
 mod testing;
 
 pub use bytes::SECTOR;
 pub use crc::Crc32;
 pub use error::{Error, SlotFault};
+pub use status::Present;
