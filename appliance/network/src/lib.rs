@@ -26,6 +26,7 @@ mod resolv;
 mod runner;
 mod sysctl;
 mod view;
+pub mod wifi;
 
 pub use kernel::{InterfaceState, Kernel};
 pub use runner::{Handle, Options, start};
