@@ -92,10 +92,10 @@ impl Device for View {
         let at = index(self.start + at);
         buffer.copy_from_slice(&card.bytes[at..at + buffer.len()]);
         for (start, bytes) in &card.cached {
-            for (n, byte) in bytes.iter().enumerate() {
-                if let Some(to) = (start + n).checked_sub(at).filter(|to| *to < buffer.len()) {
-                    buffer[to] = *byte;
-                }
+            let from = at.max(*start);
+            let to = (at + buffer.len()).min(start + bytes.len());
+            if from < to {
+                buffer[from - at..to - at].copy_from_slice(&bytes[from - start..to - start]);
             }
         }
         Ok(())

@@ -195,3 +195,7 @@ impl<W: Write> Archive<'_, W> {
         self.pad(512)
     }
 }
+
+#[cfg(test)]
+#[path = "cpio_tests.rs"]
+mod tests;

@@ -36,8 +36,10 @@ fn add(
 ) -> Result<()> {
     let list = fs::read_dir(directory)
         .with_context(|| format!("cannot read the directory {}", directory.display()))?;
-    for item in list {
-        let path = item?.path();
+    let mut paths = list.map(|item| Ok(item?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    // The first name of a file counts, the same each time.
+    paths.sort();
+    for path in paths {
         let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let inside = name.is_empty() || OPENED.contains(&name);
         let group = match (inside, name.is_empty()) {

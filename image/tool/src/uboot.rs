@@ -56,3 +56,7 @@ pub(crate) fn script(text: &[u8]) -> Result<Vec<u8>> {
     image.append(&mut data);
     Ok(image)
 }
+
+#[cfg(test)]
+#[path = "uboot_tests.rs"]
+mod tests;
