@@ -30,16 +30,20 @@ impl Monitor {
         if monitor.line()?.get("QMP").is_none() {
             return Err(Error::other(format!("{} is no QEMU", socket.display())));
         }
-        monitor.order("qmp_capabilities", &json!({}))?;
+        monitor.order("qmp_capabilities", &Value::Null)?;
         Ok(monitor)
     }
 
-    /// Gives an order and waits for its answer; events meanwhile are passed over.
+    /// Gives an order, with arguments or null, and waits for its answer; events meanwhile are passed over.
     ///
     /// # Errors
     /// When QEMU refuses, or is gone.
     pub fn order(&mut self, name: &str, arguments: &Value) -> Result<Value> {
-        let text = json!({ "execute": name, "arguments": arguments }).to_string();
+        let mut order = json!({ "execute": name });
+        if !arguments.is_null() {
+            order["arguments"] = arguments.clone();
+        }
+        let text = order.to_string();
         let what = || format!("ordering QEMU to {name}");
         self.stream.get_mut().write_all(text.as_bytes()).doing(what)?;
         self.stream.get_mut().write_all(b"\n").doing(what)?;
