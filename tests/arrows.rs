@@ -18,7 +18,7 @@ fn allowed(from: &str, to: &str, kind: &str) -> bool {
     match from {
         "bramble" => !["lab", "emulator"].contains(&to) || kind == "dev",
         "model" => false,
-        "imagetool" => to == "firmware",
+        "imagetool" => to == "firmware" || to == "model",
         "emulator" => to == "lab" || (to == "firmware" && kind == "dev"),
         "control" | "lab" => to == "model",
         "webui" => to == "model" || to == "control",

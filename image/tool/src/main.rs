@@ -26,7 +26,8 @@ const USAGE: &str = "usage:
   imagetool script IN OUT
   imagetool state OUT [--active a|b] [--trial a|b]
   imagetool cpio DIRECTORY OUT        (needs SOURCE_DATE_EPOCH)
-  imagetool sizes DIRECTORY";
+  imagetool sizes DIRECTORY
+  imagetool bramble-toml              (to standard output)";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -57,6 +58,11 @@ fn run(command: &str, words: Vec<String>) -> Result<()> {
         "state" => state(Arguments::read(words, &["--active", "--trial"])?),
         "cpio" => cpio(Arguments::read(words, &[])?),
         "sizes" => sizes(Arguments::read(words, &[])?),
+        "bramble-toml" => {
+            let [] = Arguments::read(words, &[])?.positional()?;
+            print!("{}", model::provision::template());
+            Ok(())
+        }
         "help" | "--help" => {
             println!("{USAGE}");
             Ok(())
