@@ -15,19 +15,36 @@
 //! association and no IPv6 here, and no program is run: everything goes over netlink(7).
 
 mod announce;
+mod arp;
+mod chance;
+mod datagram;
+mod dhcp;
+mod dns;
 mod error;
+mod facts;
+mod handle;
 mod hostname;
 mod kernel;
+mod mdns;
 mod netlink;
+mod options;
 mod pace;
+mod packet;
 mod parse;
 mod plan;
 mod resolv;
 mod runner;
 mod sysctl;
+mod time;
+mod uptime;
 mod view;
 pub mod wifi;
 
+pub use dhcp::runner::LeaseMemory;
+pub use handle::Handle;
+pub use hostname::{OwnHostName, SetHostName};
 pub use kernel::{InterfaceState, Kernel};
-pub use runner::{Handle, Options, start};
+pub use options::Options;
+pub use runner::start;
+pub use time::Clock;
 pub use view::MARK;

@@ -12,18 +12,32 @@
 //! The subnet's route is the kernel's own, given our metric through IFA_RT_PRIORITY, because the
 //! kernel puts that one back by itself when an interface comes up again.
 
+use crate::dhcp::machine::Source;
 use crate::view::{Address, Interface, MAIN, MARK, Route, Rule, View};
 use control::Snapshot;
-use model::Cidr;
-use std::collections::BTreeSet;
+use model::{Cidr, Node};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// What this node's settings say of its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) links: Vec<WantedLink>,
+    /// Interfaces that wait for an address and have to be switched on for it.
+    pub(crate) waiting: Vec<String>,
     /// Addresses that belong to the virtual routers and are none of our business.
     pub(crate) floating: BTreeSet<Ipv4Addr>,
+}
+
+/// What is known beside the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Learned {
+    /// Interfaces without an address in the settings ask for one.
+    pub(crate) dhcp: bool,
+    /// What they got.
+    pub(crate) sources: BTreeMap<String, Source>,
+    /// Interfaces that somebody else uses at the moment.
+    pub(crate) reserved: BTreeSet<String>,
 }
 
 /// One interface of ours.
@@ -32,25 +46,35 @@ pub(crate) struct WantedLink {
     pub(crate) name: String,
     pub(crate) address: Cidr,
     pub(crate) gateway: Option<Ipv4Addr>,
-    /// Metric of its routes in the main table: the lower, the preferred. Below those of the usual
-    /// DHCP clients (100 and up), above a route set by hand (0).
+    /// Metric of its routes in the main table: the lower, the preferred. From the settings: below
+    /// those of the usual DHCP clients (100 and up), above a route set by hand (0).
     pub(crate) metric: u32,
     /// Its own table.
     pub(crate) table: u32,
     /// Floating IPs that appear on this interface: replies from them leave through it.
     pub(crate) floating: Vec<Ipv4Addr>,
+    /// Not from the settings: that there is no such interface, or no cable in it, is no problem.
+    pub(crate) learned: bool,
 }
 
 /// A link's metric, table and rule priorities by its place in [`model::Node::links`].
 const METRICS: u32 = 50;
 const METRIC_STEP: u32 = 10;
+/// Added to the metric of what a DHCP server lent, and of what nobody did.
+const LEASED: u32 = 50;
+const LINK_LOCAL: u32 = 250;
 const TABLES: u32 = 183;
 const PRIORITIES: u32 = 1830;
 
 impl Wanted {
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
-        let Some(node) = snapshot.settings.node(snapshot.node()) else {
-            return Self::default();
+    pub(crate) fn of(snapshot: &Snapshot, known: &Learned) -> Self {
+        let unknown = Node::default();
+        let node = snapshot.settings.node(snapshot.node());
+        let links = match node {
+            Some(node) => node.links(),
+            // A board that nobody has claimed yet is reached through what a server lends it.
+            None if known.dhcp => unknown.links(),
+            None => return Self::default(),
         };
         let floating = snapshot.settings.floating_ips().into_iter().map(Cidr::addr).collect();
         let on = |interface: &str| {
@@ -62,21 +86,68 @@ impl Wanted {
                 .flat_map(|v| v.addresses.iter().map(|a| a.addr()))
                 .collect()
         };
-        let links = (0..)
-            .zip(node.links())
-            .filter_map(|(place, (name, link))| {
-                Some(WantedLink {
-                    name: name.to_owned(),
-                    address: link.address?,
-                    gateway: link.gateway.or(snapshot.settings.cluster.gateway),
-                    metric: METRICS + METRIC_STEP * place,
-                    table: TABLES + place,
-                    floating: on(name),
-                })
-            })
-            .collect();
-        Self { links, floating }
+        let mut wanted = Self { floating, ..Self::default() };
+        for (place, (name, link)) in (0..).zip(links) {
+            if known.reserved.contains(name) {
+                continue;
+            }
+            let source = known.sources.get(name).filter(|_| known.dhcp);
+            let metric = METRICS + METRIC_STEP * place;
+            let found = match (link.address, source) {
+                (Some(address), _) => {
+                    Some((address, link.gateway.or(snapshot.settings.cluster.gateway), metric))
+                }
+                (None, Some(Source { lease: Some(lease), .. })) => {
+                    Some((lease.address, link.gateway.or(lease.router), metric + LEASED))
+                }
+                (None, Some(Source { local: Some(local), .. })) => {
+                    Some((*local, None, metric + LINK_LOCAL))
+                }
+                _ => None,
+            };
+            let Some((address, gateway, metric)) = found else {
+                // A radio is switched on by what joins it to a network.
+                if known.dhcp && !name.starts_with("wl") {
+                    wanted.waiting.push(name.to_owned());
+                }
+                continue;
+            };
+            wanted.links.push(WantedLink {
+                name: name.to_owned(),
+                address,
+                gateway,
+                metric,
+                table: TABLES + place,
+                floating: on(name),
+                learned: link.address.is_none(),
+            });
+        }
+        wanted
     }
+
+    /// Interfaces of this node that have no address in the settings, and nobody else uses.
+    pub(crate) fn without_address(snapshot: &Snapshot, known: &Learned) -> Vec<&'static str> {
+        let unknown = Node::default();
+        let node = snapshot.settings.node(snapshot.node()).unwrap_or(&unknown);
+        let free = |name: &str| !known.reserved.contains(name);
+        let links =
+            node.links().into_iter().filter(|(name, link)| link.address.is_none() && free(name));
+        links.map(|(name, _)| name).collect()
+    }
+}
+
+/// The address that was lent to this interface, and its router, as a process before this one set
+/// them.
+pub(crate) fn left_behind(interface: u32, view: &View) -> Option<(Cidr, Option<Ipv4Addr>)> {
+    let lent = |metric: u32| (METRICS + LEASED..METRICS + LINK_LOCAL).contains(&metric);
+    let found = view
+        .addresses
+        .iter()
+        .find(|a| a.interface == interface && a.protocol == Some(MARK) && lent(a.metric))?;
+    let router = view.routes.iter().find(|r| {
+        r.interface == interface && r.protocol == MARK && r.to.is_none() && r.gateway.is_some()
+    });
+    Some((found.address, router.and_then(|r| r.gateway)))
 }
 
 impl WantedLink {
@@ -161,6 +232,10 @@ pub(crate) fn plan(wanted: &Wanted, view: &View, taken: &BTreeSet<u32>) -> Plan 
             )),
         }
     }
+    for name in &wanted.waiting {
+        let off = view.interface(name).filter(|i| !i.up && !taken.contains(&i.index));
+        plan.ops.extend(off.map(|i| Op::SwitchOn(i.index)));
+    }
     plan.clear_away(wanted, view, &keep);
     plan
 }
@@ -233,6 +308,9 @@ impl Plan {
     fn judge(&mut self, link: &WantedLink, interface: &Interface, will_be_up: bool) {
         let name = &link.name;
         let before = self.problems.len();
+        if link.learned && !(interface.up && interface.running) {
+            return;
+        }
         if !will_be_up {
             self.problems.push(format!("{name} is switched off"));
         } else if interface.up && !interface.running {

@@ -16,11 +16,13 @@ fn wanted() -> Wanted {
         metric,
         table,
         floating: Vec::new(),
+        learned: false,
     };
     let mut wired = link("eth0", "192.168.1.14/24", 50, 183);
     wired.floating.push(ip("192.168.1.15"));
     Wanted {
         links: vec![wired, link("wlan0", "192.168.1.24/24", 60, 184)],
+        waiting: Vec::new(),
         floating: BTreeSet::from([ip("192.168.1.15")]),
     }
 }
@@ -253,7 +255,7 @@ fn a_route_that_somebody_took_away_comes_back() {
 #[test]
 fn the_settings_of_the_reference_cluster() {
     let settings = |floating: bool| {
-        let node = |id: &str, eth: &str, wlan: &str, role| model::Node {
+        let node = |id: &str, eth: &str, wlan: &str, role| Node {
             id: id.parse().unwrap(),
             name: id.parse().unwrap(),
             roles: BTreeSet::from([role]),
@@ -272,7 +274,7 @@ fn the_settings_of_the_reference_cluster() {
     };
     let of = |node: &str, floating| {
         let id = node.parse().unwrap();
-        Wanted::of(&Snapshot::new(model::Revision(1), settings(floating), &id))
+        Wanted::of(&Snapshot::new(model::Revision(1), settings(floating), &id), &Learned::default())
     };
     assert_eq!(of("lbmaster", true), wanted());
     assert!(of("web01", true).links.iter().all(|l| l.floating.is_empty()));

@@ -9,9 +9,27 @@ use std::path::Path;
 /// More than any resolv.conf has; one that is longer is not ours.
 const LONGEST: u64 = 64 * 1024;
 
-/// The file for these name servers.
-pub(crate) fn content(servers: &[Ipv4Addr]) -> String {
-    let mut text = String::from("# Written by Bramble from the cluster's settings.\n");
+/// Where name servers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Settings,
+    Dhcp,
+}
+
+/// At most so many are looked at (resolv.conf(5), MAXNS).
+const MOST: usize = 3;
+
+/// The file for these name servers and, from a DHCP server, the domain of this network.
+pub(crate) fn content(servers: &[Ipv4Addr], domain: Option<&str>, origin: Origin) -> String {
+    let origin = match origin {
+        Origin::Settings => "the cluster's settings",
+        Origin::Dhcp => "what the DHCP server said",
+    };
+    let mut text = format!("# Written by Bramble from {origin}.\n");
+    let servers = servers.iter().take(MOST);
+    if let Some(domain) = domain {
+        text.push_str(&format!("search {domain}\n"));
+    }
     for server in servers {
         text.push_str(&format!("nameserver {server}\n"));
     }
@@ -53,7 +71,11 @@ mod tests {
     fn it_is_written_in_place_and_only_when_it_differs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resolv.conf");
-        let text = content(&["192.168.1.1".parse().unwrap(), "9.9.9.9".parse().unwrap()]);
+        let text = content(
+            &["192.168.1.1".parse().unwrap(), "9.9.9.9".parse().unwrap()],
+            None,
+            Origin::Settings,
+        );
         assert!(text.ends_with("\nnameserver 192.168.1.1\nnameserver 9.9.9.9\n"));
 
         apply(&path, &text).unwrap();
@@ -68,6 +90,16 @@ mod tests {
 
         apply(&path, &text).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), after.modified().unwrap());
+    }
+
+    #[test]
+    fn what_a_dhcp_server_says_is_marked_and_cut() {
+        let servers: Vec<Ipv4Addr> = (1..=5).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect();
+        let text = content(&servers, Some("lan"), Origin::Dhcp);
+        let (first, rest) = text.split_once('\n').unwrap();
+        assert!(first.starts_with('#') && first.contains("DHCP"), "{first}");
+        let three = "nameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n";
+        assert_eq!(rest, format!("search lan\n{three}"));
     }
 
     #[test]

@@ -1,22 +1,26 @@
 //! The edge: wakes up, looks, and takes the steps of the plan.
 
 use crate::announce::{self, Announcer, Place};
+use crate::dhcp::machine::Source;
+use crate::dhcp::runner::{self as dhcp, Clients};
 use crate::error::Error;
+use crate::facts::{Facts, facts};
+use crate::handle::Handle;
 use crate::kernel::Kernel;
+use crate::options::Options;
 use crate::pace::Pace;
-use crate::plan::{Op, Plan, Wanted, plan};
+use crate::plan::{Learned, Op, Plan, Wanted, left_behind, plan};
+use crate::resolv::{self, Origin};
 use crate::view::View;
-use crate::{hostname, resolv, sysctl};
+use crate::{hostname, mdns, sysctl, time};
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver, supervise};
-use model::status::LinkStatus;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
 /// While something is wrong that no event announces (a read-only file system, a refused step),
 /// it is tried again so often.
@@ -26,48 +30,6 @@ const LOOK: Duration = Duration::from_secs(60);
 /// A plan is carried out and looked at again at most so often in one go: the kernel adds and
 /// removes things of its own accord, which can leave a second step to take.
 const ROUNDS: usize = 4;
-
-/// Where things are; different in tests.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The file that lists the name servers.
-    pub resolv_conf: PathBuf,
-    /// The kernel's settings.
-    pub proc_sys: PathBuf,
-    /// Whether to set the host name.
-    pub host_name: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            resolv_conf: "/etc/resolv.conf".into(),
-            proc_sys: "/proc/sys".into(),
-            host_name: true,
-        }
-    }
-}
-
-/// What others may ask. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Handle {
-    links: Arc<Mutex<Vec<LinkStatus>>>,
-}
-
-impl Handle {
-    /// This node's network interfaces as the kernel has them now.
-    pub fn links(&self) -> Vec<LinkStatus> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// True if this is news.
-    fn set(&self, links: Vec<LinkStatus>) -> bool {
-        let mut held = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = *held != links;
-        *held = links;
-        news
-    }
-}
 
 /// Starts following the settings; needs a tokio runtime. Addresses stay when it stops: they are
 /// still right, and a restart must not cut anybody off.
@@ -79,26 +41,46 @@ pub fn start(
 ) -> Handle {
     let handle = Handle::default();
     let held = handle.clone();
+    let (facts, known) = watch::channel(Facts::default());
+    if options.mdns {
+        tokio::spawn(mdns::runner::run(known.clone(), shutdown.clone()));
+    }
+    if let Some(clock) = options.clock.clone() {
+        tokio::spawn(time::runner::run(
+            clock,
+            options.time_servers.clone(),
+            known,
+            shutdown.clone(),
+        ));
+    }
     tokio::spawn(supervise(reporter.clone(), shutdown.clone(), move || {
-        run(snapshots.clone(), reporter.clone(), shutdown.clone(), options.clone(), held.clone())
+        let outside = Outside {
+            options: options.clone(),
+            reporter: reporter.clone(),
+            handle: held.clone(),
+            facts: facts.clone(),
+        };
+        run(snapshots.clone(), shutdown.clone(), outside)
     }));
     handle
 }
 
-async fn run(
-    mut snapshots: SnapshotReceiver,
-    reporter: Reporter,
-    shutdown: Shutdown,
+/// What outlives a failure of [`run`].
+struct Outside {
     options: Options,
+    reporter: Reporter,
     handle: Handle,
-) {
+    facts: watch::Sender<Facts>,
+}
+
+async fn run(mut snapshots: SnapshotReceiver, shutdown: Shutdown, outside: Outside) {
     let (kernel, events) = loop {
         match open() {
             Ok(opened) => break opened,
             Err(error) => {
                 let revision = snapshots.borrow_and_update().revision;
                 let reason = format!("the kernel's network interface cannot be used: {error}");
-                reporter.degraded(revision, reason);
+                outside.reporter.degraded(revision, reason);
             }
         }
         tokio::select! {
@@ -106,11 +88,13 @@ async fn run(
             () = shutdown.requested() => return,
         }
     };
+    let clients = Clients::new(outside.options.lease_memory.clone());
+    let (leases, reserved) = (clients.news(), outside.handle.news());
     let mut runner = Runner {
         kernel,
-        options,
-        reporter,
-        handle,
+        outside,
+        clients,
+        settings: Wanted::default(),
         wanted: Wanted::default(),
         taken: BTreeSet::new(),
         pace: Pace::new(Instant::now()),
@@ -139,6 +123,8 @@ async fn run(
                     }
                 }
             }
+            () = leases.notified() => {}
+            () = reserved.notified() => {}
             () = tokio::time::sleep(pause) => {}
             () = shutdown.requested() => return,
         }
@@ -155,9 +141,10 @@ fn open() -> io::Result<(Kernel, AsyncFd<OwnedFd>)> {
 
 struct Runner {
     kernel: Kernel,
-    options: Options,
-    reporter: Reporter,
-    handle: Handle,
+    outside: Outside,
+    clients: Clients,
+    /// What the settings alone say.
+    settings: Wanted,
     wanted: Wanted,
     /// Interfaces that were switched on once for these settings.
     taken: BTreeSet<u32>,
@@ -170,18 +157,27 @@ struct Runner {
 impl Runner {
     /// Makes the system what the settings say, as far as it lets us, and says when to look again.
     fn follow(&mut self, snapshot: &Snapshot) -> Duration {
-        let wanted = Wanted::of(snapshot);
-        if wanted != self.wanted {
+        let known = self.learn(snapshot);
+        let settings =
+            Wanted::of(snapshot, &Learned { sources: Default::default(), ..known.clone() });
+        if settings != self.settings {
             self.taken.clear();
-            self.wanted = wanted;
+            self.settings = settings;
         }
+        self.wanted = Wanted::of(snapshot, &known);
         let mut problems = Vec::new();
         let working = match self.settle(&mut problems) {
             Ok((view, working)) => {
-                if self.handle.set(links(&self.wanted, &view)) {
-                    self.reporter.board().touch();
+                if self.outside.handle.set(&self.wanted, &known, &view) {
+                    self.outside.reporter.board().touch();
                 }
                 self.announce(&view);
+                let new = facts(snapshot, &self.wanted, &known, &view);
+                self.outside.facts.send_if_modified(|held| {
+                    let news = *held != new;
+                    *held = new;
+                    news
+                });
                 working
             }
             Err(error) => {
@@ -189,7 +185,8 @@ impl Runner {
                 Vec::new()
             }
         };
-        self.names(snapshot, &mut problems);
+        self.names(snapshot, &known, &mut problems);
+        problems.extend(without_an_address(&known, &working));
         if self.pace.fight(Instant::now()) {
             problems.push(
                 "another program keeps changing this node's addresses or routes; stop it (a DHCP \
@@ -199,6 +196,40 @@ impl Runner {
         }
         let pause = self.report(snapshot, &working, problems);
         self.announcer.pause(Instant::now()).map_or(pause, |announce| announce.min(pause))
+    }
+
+    /// What DHCP servers have said so far. Sees to it that they are asked.
+    fn learn(&mut self, snapshot: &Snapshot) -> Learned {
+        let mut known = Learned {
+            dhcp: self.outside.options.dhcp,
+            reserved: self.outside.handle.reserved(),
+            ..Learned::default()
+        };
+        if !known.dhcp {
+            return known;
+        }
+        match self.kernel.view() {
+            Ok(view) => {
+                let node = snapshot.settings.node(snapshot.node());
+                let name = node.map(|n| n.name.to_string()).filter(|name| !name.is_empty());
+                let name = name.unwrap_or_else(|| snapshot.node().to_string());
+                let places = Wanted::without_address(snapshot, &known).into_iter();
+                let places = places.filter_map(|interface| {
+                    let found = view.interface(interface)?;
+                    Some(dhcp::Place {
+                        name: interface.to_owned(),
+                        index: found.index,
+                        mac: found.mac,
+                        carrier: found.up && found.running,
+                        host_name: Some(name.clone()),
+                    })
+                });
+                self.clients.follow(places.collect(), |place| left_behind(place.index, &view));
+            }
+            Err(error) => tracing::warn!("the kernel cannot be asked: {error}"),
+        }
+        known.sources = self.clients.sources();
+        known
     }
 
     /// Tells the neighbours about addresses that have just become usable.
@@ -230,7 +261,7 @@ impl Runner {
             let view = self.kernel.view()?;
             for link in &self.wanted.links {
                 if view.interface(&link.name).is_some() && tuned.insert(link.name.clone()) {
-                    if let Err(error) = sysctl::apply(&self.options.proc_sys, &link.name) {
+                    if let Err(error) = sysctl::apply(&self.outside.options.proc_sys, &link.name) {
                         problems.push(format!(
                             "the kernel's ARP and routing rules of {} could not be set, so two \
                              interfaces in one network may answer for each other: {error}",
@@ -279,19 +310,25 @@ impl Runner {
     }
 
     /// Host name and name servers.
-    fn names(&self, snapshot: &Snapshot, problems: &mut Vec<String>) {
-        let Some(node) = snapshot.settings.node(snapshot.node()) else {
-            return;
-        };
-        if self.options.host_name && !node.name.is_empty() {
-            if let Err(error) = hostname::apply(node.name.as_str()) {
-                problems.push(error.to_string());
+    fn names(&self, snapshot: &Snapshot, known: &Learned, problems: &mut Vec<String>) {
+        let node = snapshot.settings.node(snapshot.node());
+        let options = &self.outside.options;
+        if let (Some(port), Some(node)) = (&options.host_name, node) {
+            if !node.name.is_empty() {
+                problems.extend(hostname::apply(node.name.as_str(), port.as_ref()).err());
             }
         }
-        let servers = &snapshot.settings.cluster.dns;
+        let leases = || known.sources.values().filter_map(|source| source.lease.as_ref());
+        let lent: Vec<_> = leases().flat_map(|lease| lease.dns.iter().copied()).collect();
+        let domain = leases().find_map(|lease| lease.domain.as_deref());
+        let (servers, origin) = match node.map(|_| &snapshot.settings.cluster.dns) {
+            Some(servers) if !servers.is_empty() => (servers, Origin::Settings),
+            _ => (&lent, Origin::Dhcp),
+        };
+        // Without any, what the file says is left to whoever wrote it.
         if !servers.is_empty() {
-            let text = resolv::content(servers);
-            if let Err(error) = resolv::apply(&self.options.resolv_conf, &text) {
+            let text = resolv::content(servers, domain, origin);
+            if let Err(error) = resolv::apply(&self.outside.options.resolv_conf, &text) {
                 problems.push(format!("the name servers could not be set: {error}"));
             }
         }
@@ -316,11 +353,11 @@ impl Runner {
                 let verb = if working.len() == 1 { "works" } else { "work" };
                 reason = format!("{} {verb}; {reason}", working.join(" and "));
             }
-            self.reporter.degraded(revision, reason);
-        } else if snapshot.settings.node(snapshot.node()).is_some() {
-            self.reporter.applied(revision);
+            self.outside.reporter.degraded(revision, reason);
+        } else if self.outside.options.dhcp || snapshot.settings.node(snapshot.node()).is_some() {
+            self.outside.reporter.applied(revision);
         } else {
-            self.reporter.idle(revision);
+            self.outside.reporter.idle(revision);
         }
         self.said = problems;
         pause
@@ -352,27 +389,21 @@ fn words(op: &Op, view: &View) -> String {
     }
 }
 
-/// The interfaces the page shows: those of a board, and those of the settings.
-fn links(wanted: &Wanted, view: &View) -> Vec<LinkStatus> {
-    let mut names: Vec<&str> = wanted.links.iter().map(|l| l.name.as_str()).collect();
-    for (name, _) in model::Node::default().links() {
-        if !names.contains(&name) && view.interface(name).is_some() {
-            names.push(name);
-        }
+/// What keeps a board from being reached that has no address in the settings at all.
+fn without_an_address(known: &Learned, working: &[String]) -> Option<String> {
+    let reached = |name: &String| known.sources.get(name).is_none_or(|s| s.lease.is_some());
+    if known.sources.is_empty() || working.iter().any(reached) {
+        return None;
     }
-    names.into_iter().map(|name| link_status(name, view)).collect()
-}
-
-fn link_status(name: &str, view: &View) -> LinkStatus {
-    let Some(interface) = view.interface(name) else {
-        return LinkStatus { name: name.to_owned(), ..LinkStatus::default() };
+    let reason = |(name, source): (&String, &Source)| match (source.carrier, source.local) {
+        (false, _) if name.starts_with("wl") => format!("{name} is on no Wi-Fi network"),
+        (false, _) => format!("{name} has no cable"),
+        (true, Some(local)) => format!(
+            "no DHCP server answers on {name}, which uses {} meanwhile and reaches only what is \
+             on the same cable",
+            local.addr()
+        ),
+        (true, None) => format!("no DHCP server has answered on {name} yet"),
     };
-    let addresses = view.addresses.iter().filter(|a| a.interface == interface.index);
-    let mac: Vec<String> = interface.mac.iter().map(|b| format!("{b:02x}")).collect();
-    LinkStatus {
-        name: name.to_owned(),
-        running: interface.up && interface.running,
-        mac: mac.join(":"),
-        addresses: addresses.map(|a| a.address).collect(),
-    }
+    Some(known.sources.iter().map(reason).collect::<Vec<_>>().join(", "))
 }

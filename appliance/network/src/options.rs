@@ -1,0 +1,61 @@
+//! What the composition root decides.
+
+use crate::dhcp::runner::LeaseMemory;
+use crate::hostname::{OwnHostName, SetHostName};
+use crate::time::Clock;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where things are, and what is to be done at all. By default nothing beyond what the settings
+/// say: on somebody else's Linux, addresses, names and time are theirs.
+#[derive(Clone)]
+pub struct Options {
+    /// The file that lists the name servers.
+    pub resolv_conf: PathBuf,
+    /// The kernel's settings.
+    pub proc_sys: PathBuf,
+    /// How to set the host name; None: not at all.
+    pub host_name: Option<Arc<dyn SetHostName>>,
+    /// Whether interfaces without an address in the settings ask a DHCP server for one.
+    pub dhcp: bool,
+    /// Remembers what was lent across power cuts.
+    pub lease_memory: Option<Arc<dyn LeaseMemory>>,
+    /// Whether to answer to this node's name, and to `bramble.local`, on every link.
+    pub mdns: bool,
+    /// What to set to the time of the time servers; None: they are not asked.
+    pub clock: Option<Arc<dyn Clock>>,
+    /// Names or addresses of time servers, asked when no DHCP server names any.
+    pub time_servers: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let pool = (0..4).map(|n| format!("{n}.pool.ntp.org"));
+        Self {
+            resolv_conf: "/etc/resolv.conf".into(),
+            proc_sys: "/proc/sys".into(),
+            host_name: Some(Arc::new(OwnHostName)),
+            dhcp: false,
+            lease_memory: None,
+            mdns: false,
+            clock: None,
+            time_servers: pool.collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("resolv_conf", &self.resolv_conf)
+            .field("proc_sys", &self.proc_sys)
+            .field("host_name", &self.host_name.is_some())
+            .field("dhcp", &self.dhcp)
+            .field("lease_memory", &self.lease_memory.is_some())
+            .field("mdns", &self.mdns)
+            .field("clock", &self.clock.is_some())
+            .field("time_servers", &self.time_servers)
+            .finish()
+    }
+}
