@@ -327,7 +327,7 @@ fn each_mistake_has_its_line_and_a_sentence() {
     ];
     for (line, words) in cases {
         // Right lines stand before and behind; they are used all the same.
-        let text = format!("[setup]\nssid = \"Before\"\n[cluster]\nname = \"x\"\n");
+        let text = "[setup]\nssid = \"Before\"\n[cluster]\nname = \"x\"\n";
         let text = format!("# 1\n\n{line}\n{text}");
         let (file, found) = read(&text);
         let here: Vec<&Mistake> = found.iter().filter(|m| m.line == 3).collect();
@@ -500,6 +500,10 @@ fn random(state: &mut u64) -> u64 {
     *state
 }
 
+fn below(state: &mut u64, limit: usize) -> usize {
+    usize::try_from(random(state) % u64::try_from(limit).unwrap()).unwrap()
+}
+
 fn survives(text: &str) {
     let (settings, after, digest, wrong) = start(text, &Settings::default(), "");
     assert_eq!(check(&settings), [], "{text:?}");
@@ -554,9 +558,7 @@ fn random_bytes_are_survived() {
     ];
     for _ in 0..600 {
         let length = random(&mut state) % 25;
-        let text: String = (0..length)
-            .map(|_| tokens[usize::try_from(random(&mut state) % tokens.len() as u64).unwrap()])
-            .collect();
+        let text: String = (0..length).map(|_| tokens[below(&mut state, tokens.len())]).collect();
         survives(&text);
     }
 }
@@ -567,16 +569,13 @@ fn a_good_file_with_a_few_bytes_changed_is_survived() {
     for _ in 0..600 {
         let mut bytes = GOOD.as_bytes().to_vec();
         for _ in 0..=(random(&mut state) % 4) {
-            let at = usize::try_from(random(&mut state) % bytes.len() as u64).unwrap();
+            let at = below(&mut state, bytes.len());
             match random(&mut state) % 3 {
                 0 => bytes[at] = random(&mut state).to_le_bytes()[2],
                 1 => {
                     bytes.remove(at);
                 }
-                _ => bytes.insert(
-                    at,
-                    b"\"'[]=\n#\\{},"[usize::try_from(random(&mut state) % 11).unwrap()],
-                ),
+                _ => bytes.insert(at, b"\"'[]=\n#\\{},"[below(&mut state, 11)]),
             }
         }
         survives(&text_of(&bytes));
