@@ -20,6 +20,7 @@ mod segment;
 mod state;
 mod tools;
 pub mod virt;
+mod writes;
 
 pub use card::{Card, Partition};
 pub use client::Client;
@@ -30,3 +31,4 @@ pub use machine::Machine;
 pub use monitor::Monitor;
 pub use segment::{ROUTER, Segment};
 pub use state::{BootState, Slot};
+pub use writes::Writes;

@@ -7,6 +7,7 @@ use crate::segment::Segment;
 use crate::tools::qemu;
 use lab::netns::Namespace;
 use lab::{Doing, Error, Result};
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub struct Options {
     pub stays_off: bool,
     /// Another root than the image's.
     pub initrd: Option<PathBuf>,
+    /// Where each write to the card is logged; only here, not on raspi2b.
+    pub log_writes: Option<PathBuf>,
 }
 
 /// What a board's cable is plugged into.
@@ -135,7 +138,7 @@ impl Options {
     /// When there is no free port.
     pub fn new(card: Card) -> Result<Self> {
         let net = Net::Forwarded(Forwards::free()?);
-        Ok(Self { card, words: Vec::new(), net, stays_off: false, initrd: None })
+        Ok(Self { card, words: Vec::new(), net, stays_off: false, initrd: None, log_writes: None })
     }
 
     /// Plugged into something else.
@@ -181,8 +184,19 @@ pub fn start(image: &Image, options: Options) -> Result<Machine> {
     // Without highmem=off the devices lie where a kernel for boards with little memory looks not.
     command.args(["-M", "virt,highmem=off", "-cpu", "cortex-a7", "-m", "512", "-smp", "1"]);
     command.arg("-kernel").arg(image.kernel()).arg("-initrd").arg(initrd);
-    command.args(["-append", &words.join(" "), "-device", "virtio-rng-device", "-drive"]);
-    command.arg(format!("if=none,id=card,format=raw,file={}", options.card.path().display()));
+    command.args(["-append", &words.join(" "), "-device", "virtio-rng-device", "-blockdev"]);
+    let file = options.card.path().display();
+    command.arg(match &options.log_writes {
+        None => format!("driver=raw,node-name=card,file.driver=file,file.filename={file}"),
+        Some(log) => {
+            File::create(log).doing(|| format!("making {}", log.display()))?;
+            format!(
+                "driver=blklogwrites,node-name=card,file.driver=raw,file.file.driver=file,\
+                 file.file.filename={file},log.driver=file,log.filename={}",
+                log.display()
+            )
+        }
+    });
     command.args(["-device", "virtio-blk-device,drive=card"]);
     let (netdev, mac) = options.net.netdev();
     command.args(["-netdev", &netdev]);

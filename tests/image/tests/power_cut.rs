@@ -5,7 +5,8 @@
 mod common;
 
 use common::{boot, boot_as_a_pi, notices, provisioned, scattered};
-use emulator::{Card, Client, Image, Machine};
+use emulator::virt::{self, Options};
+use emulator::{Card, Client, Image, Machine, Writes};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::thread;
@@ -111,14 +112,75 @@ fn and_through_the_whole_boot_chain() {
     cut_again_and_again(&image, CUTS_AS_A_PI, boot_as_a_pi, "raspi2b");
 }
 
+/// How many states of the card are looked at, and how many of them are started.
+const STATES: usize = 120;
+const STARTED: usize = 10;
+const CHANGES: u64 = 40;
+
+/// Harder than pulling the emulator's plug: whatever was written since the last flush may be lost,
+/// sector by sector, while later writes are there.
+#[test]
+fn a_card_that_loses_what_was_not_flushed_keeps_what_was_acknowledged() {
+    let Some(image) = common::image() else { return };
+    // Started once, so that the first start's own work is done.
+    let (machine, client) =
+        boot(&image, provisioned(&image, common::SMALL, &common::claimed_file()));
+    client.change(|document| set(document, 0)).unwrap();
+    client.post("/api/v1/poweroff", &json!({})).unwrap();
+    let before = machine.wait_off(common::PATIENCE).unwrap();
+
+    let log = before.dir().join("writes.log");
+    let mut options = Options::new(before.duplicate().unwrap()).unwrap().hooks();
+    options.log_writes = Some(log.clone());
+    let machine = virt::start(&image, options).unwrap();
+    let client = common::ready(&machine);
+    let length = || std::fs::metadata(&log).unwrap().len();
+    // How long the log was when a change was asked for and when it was acknowledged.
+    let mut asked = vec![(0, 0)];
+    let mut acknowledged = vec![(0, 0)];
+    for number in 1..=CHANGES {
+        asked.push((length(), number));
+        client.change(|document| set(document, number)).unwrap();
+        acknowledged.push((length(), number));
+    }
+    machine.power_cut().unwrap();
+    let writes = Writes::read(&log).unwrap();
+    let last = |list: &[(u64, u64)], position: u64| {
+        list.iter().filter(|(at, _)| *at <= position).map(|(_, n)| *n).max().unwrap()
+    };
+    for state in 0..STATES {
+        let position = writes.position(writes.len() * (state + 1) / STATES);
+        let seed = u64::try_from(state).unwrap();
+        let mut toss = seed * 1_000_000;
+        let card = writes.cut(&before, position, || {
+            toss += 1;
+            scattered(toss, 2) == 1
+        });
+        let card = card.unwrap();
+        assert_eq!(card.check_data().unwrap(), None, "state {state}");
+        if state % (STATES / STARTED) != 0 {
+            continue;
+        }
+        let (_machine, client) = boot(&image, card);
+        let said = notices(&client.status().unwrap());
+        assert!(!said.contains("damaged"), "state {state}: {said}");
+        let found = values(&client.settings().unwrap().0);
+        let (least, most) = (last(&acknowledged, position), last(&asked, position));
+        assert!((least..=most).map(is).any(|good| good == found), "{found:?}: {least} to {most}");
+    }
+    let (count, flushes) = writes.count();
+    let text = format!("{STATES} states of {count} writes, {flushes} flushes, {CHANGES} changes");
+    common::figures("virt").note("power cuts that lose writes", &text).unwrap();
+}
+
 #[test]
 fn cut_before_it_has_started_it_starts_the_next_time() {
     let Some(image) = common::image() else { return };
     let mut card = provisioned(&image, common::SMALL, &common::claimed_file());
     // Few enough, and far enough apart, not to be taken for the five that mean a factory reset.
     for round in 0..3 {
-        let options = emulator::virt::Options::new(card).unwrap();
-        let machine = emulator::virt::start(&image, options).unwrap();
+        let options = Options::new(card).unwrap();
+        let machine = virt::start(&image, options).unwrap();
         thread::sleep(Duration::from_millis(700 + scattered(round, 2500)));
         card = machine.power_cut().unwrap();
     }
