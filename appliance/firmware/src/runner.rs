@@ -164,3 +164,7 @@ pub fn install(
     let job = Job { key, running, on_trial: target.on_trial, target: target.slot };
     install::install(&job, &mut file, &mut device, &mut disk, report)
 }
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;
