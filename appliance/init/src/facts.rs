@@ -31,4 +31,8 @@ pub struct Facts {
     pub problems: Vec<String>,
     /// The board runs inside the emulator.
     pub emulated: bool,
+    /// The clock was set since the board started; before, it shows at best when it was last off.
+    pub clock_set: bool,
+    /// How the appliance process ended the last time, with its last lines.
+    pub last_exit: Option<String>,
 }
