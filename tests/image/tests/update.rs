@@ -147,8 +147,8 @@ fn one_that_hangs_is_given_up_when_the_plug_is_pulled_often_enough() {
 #[test]
 fn one_that_starts_and_is_not_well_is_given_up() {
     let Some(image) = common::image() else { return };
-    let sick: (&str, &[u8]) = ("etc/bramble/unhealthy", b"on purpose\n");
-    let card = installed(&image, &Maker::new(&image).next(&[sick]));
+    // A file where the data partition is to be mounted: settings are out of its reach.
+    let card = installed(&image, &Maker::new(&image).next(&[("data", b"in the way\n")]));
     let machine = raspi2b::start(&image, Options::new(card).unwrap().hooks()).unwrap();
     let begun = Instant::now();
     machine.wait_serial("bramble: starting slot a", 1, BOOT * 10).unwrap();
