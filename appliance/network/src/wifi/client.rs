@@ -135,3 +135,7 @@ impl Monitor {
         Ok(event::parse(buffer.get(..length).unwrap_or_default()))
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -51,6 +51,8 @@ pub(super) struct Point {
     /// It sends beacons.
     pub(super) up: bool,
     pub(super) stations: u32,
+    /// It is stopped and started to move to another channel.
+    restarting: bool,
     until: Instant,
 }
 
@@ -92,7 +94,7 @@ impl Runner {
             return self.resume().await;
         }
         if let Some(point) = &self.setup {
-            if !point.up && now >= point.until {
+            if (!point.up || point.restarting) && now >= point.until {
                 self.setup_failed("it did not come up", now).await?;
             }
             return Ok(());
@@ -170,6 +172,7 @@ impl Runner {
             id,
             up: false,
             stations: 0,
+            restarting: false,
             until: now + OPENING,
         });
         for field in station::access_point(&entry, frequency) {
@@ -262,11 +265,15 @@ impl Runner {
                 self.options.ports.setup_net(&point.interface, true);
                 tracing::info!("the setup access point is up on {} MHz", point.frequency);
                 self.plan_retry(now);
-                // After it was moved by stopping and starting it.
+                Ok(())
+            }
+            Event::ApEnabled => {
+                point.restarting = false;
                 self.trial_input(&Input::Moved, now).await
             }
-            Event::ApEnabled => self.trial_input(&Input::Moved, now).await,
-            Event::ApDisabled if point.up => self.setup_failed("it stopped", now).await,
+            Event::ApDisabled if point.up && !point.restarting => {
+                self.setup_failed("it stopped", now).await
+            }
             Event::ChannelSwitched { frequency } => {
                 point.frequency = *frequency;
                 self.trial_input(&Input::Moved, now).await
@@ -301,6 +308,8 @@ impl Runner {
                 // Stopped and started: phones come back by themselves.
                 let (interface, id) = (point.interface.clone(), point.id);
                 point.frequency = frequency;
+                point.restarting = true;
+                point.until = now + OPENING;
                 client.to(&interface, Ask::Disable(id)).await?;
                 client.to(&interface, Ask::Set(id, Field::Frequency(frequency))).await?;
                 client.to(&interface, Ask::Select(id)).await?;
