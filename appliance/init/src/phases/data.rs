@@ -161,17 +161,24 @@ pub(crate) fn open(way: &Way) -> Result<Opened, String> {
 
 fn check_and_mount(way: &Way, device: &Path, opened: &mut Opened) -> Result<(), String> {
     let before = superblock(device)
-        .map_err(|error| format!("The data partition could not be read ({error})."))?
-        .ok_or("The data partition holds no file system.")?;
+        .map_err(|error| format!("The data partition could not be read ({error})."))?;
     let can_check = way.check.exists();
-    if before.errors && can_check {
-        opened.mended = Some(check(way, device)?);
-    } else if before.errors {
-        opened.problems.push(
+    match before {
+        Some(before) if before.errors && !can_check => opened.problems.push(
             "The data partition has seen errors. It is in use, but make a backup and write the \
              image to a new card soon."
                 .into(),
-        );
+        ),
+        Some(before) if before.errors => opened.mended = Some(check(way, device)?),
+        Some(_) => {}
+        // The tool finds copies of a superblock that was lost; where there is none it does nothing.
+        None if can_check => {
+            opened.mended = Some(
+                check(way, device)
+                    .map_err(|_| "The data partition holds no file system any more.".to_owned())?,
+            );
+        }
+        None => return Err("The data partition holds no file system any more.".into()),
     }
     match attach(device, &way.at) {
         Ok(()) => Ok(()),
@@ -275,21 +282,21 @@ fn superblock(device: &Path) -> io::Result<Option<Superblock>> {
     Ok(Superblock::parse(&bytes))
 }
 
-/// First what can be mended without a loss, then whatever it takes.
+/// First what can be mended without a loss, then whatever it takes, at last from the copies that
+/// a file system of more than 128 MiB keeps of its most important blocks.
 fn check(way: &Way, device: &Path) -> Result<String, String> {
-    for (how, said) in [
-        ("-p", "The data partition had errors and was repaired."),
-        (
-            "-y",
-            "The data partition was damaged and was repaired; files may be missing. Look \
-                through sites and settings, and replace the card soon.",
-        ),
-    ] {
+    const REPAIRED: &str = "The data partition had errors and was repaired.";
+    const DAMAGED: &str = "The data partition was damaged and was repaired; files may be missing. \
+                           Look through sites and settings, and replace the card soon.";
+    let attempts: [(&[&str], &str); 3] =
+        [(&["-p"], REPAIRED), (&["-y"], DAMAGED), (&["-y", "-b", "32768", "-B", "4096"], DAMAGED)];
+    for (how, said) in attempts {
         let status = Command::new(&way.check)
-            .arg(how)
+            .args(how)
             .arg(device)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .status();
         // e2fsck(8): 1 and 2 mean that errors were corrected.
         if status.is_ok_and(|status| status.code().is_some_and(|code| code < 4)) {
@@ -352,3 +359,6 @@ pub(crate) fn order_reset(at: &Path) -> io::Result<()> {
     File::open(at)?.sync_all()
 }
 
+#[cfg(test)]
+#[path = "data_tests.rs"]
+mod tests;
