@@ -4,7 +4,7 @@ use crate::channel::FD_VARIABLE;
 use crate::privileges;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Pid, pipe2, read, setsid};
 use std::collections::VecDeque;
@@ -76,7 +76,10 @@ impl Running {
                     fcntl(channel, FcntlArg::F_SETFD(FdFlag::empty()))?;
                 }
                 if confined {
-                    setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES)?;
+                    // As many as there may be where the limit cannot be raised.
+                    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+                    setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES)
+                        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, most, most))?;
                     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
                     privileges::drop_all_but_ours()?;
                 } else {
