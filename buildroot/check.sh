@@ -1,8 +1,8 @@
 #!/bin/bash
 # check.sh BUILDROOT_DIR: holds this tree against a real Buildroot, without downloading or building
 # anything. Fails on a symbol that Buildroot does not know, refuses or has as its default, on a
-# package or source that should be in the build and is not (or the other way round), on a file
-# named here that does not exist, and on what shellcheck and Buildroot's check-package find.
+# package that should be in the build and is not (or the other way round), on a file named here
+# that does not exist, and on what shellcheck and Buildroot's check-package find.
 set -uo pipefail
 if [ $# -ne 1 ] || [ ! -f "$1/utils/check-package" ]; then
     echo "usage: $0 BUILDROOT_DIR" >&2
@@ -96,10 +96,11 @@ PYTHON
     echo "  $name"
 done
 
-# Files of image/ that the scripts name.
-for path in boot/boot.cmd boot/environment genimage.cfg rootfs/programs rootfs/firmware; do
-    [ -e "$here/../image/$path" ] || wrong "there is no image/$path"
-    grep -rqF "${path##*/}" "$here/board/bramble" || wrong "nothing uses image/$path any more"
+# Files outside this tree that the scripts read.
+for path in image/boot/boot.cmd image/boot/environment image/genimage.cfg image/rootfs/programs \
+    image/rootfs/firmware appliance/model/src/provision/template.toml; do
+    [ -e "$here/../$path" ] || wrong "there is no $path"
+    grep -rqF "${path##*/}" "$here/board/bramble" || wrong "nothing uses $path any more"
 done
 # U-Boot's file has the name config.txt gives it.
 for file in "$here"/configs/*_defconfig; do

@@ -9,7 +9,7 @@ target=$1
 # Made once and kept: a board accepts nothing but updates signed with the key of its image.
 if [ ! -f "$signing_key" ]; then
     echo "bramble: making the signing key $signing_key; keep it" >&2
-    "$HOST_DIR/bin/imagetool" keygen "$signing_key" "$public_key"
+    (umask 077 && "$HOST_DIR/bin/imagetool" keygen "$signing_key" "$public_key")
 fi
 install -D -m 644 "$public_key" "$target/etc/bramble/update.pub"
 printf '{"version":"%s","built_unix":%s}\n' "$version" "$built" >"$target/etc/bramble/build.json"

@@ -35,13 +35,18 @@ endef
 BRAMBLE_PRE_CONFIGURE_HOOKS += BRAMBLE_VENDOR
 HOST_BRAMBLE_PRE_CONFIGURE_HOOKS += BRAMBLE_VENDOR
 
-# The infrastructure's own commands, but with the profile the image is
-# built with and without crates that are only for tests.
+# The infrastructure's own commands, but with the profile image/ builds with,
+# and with the two of its settings that PKG_CARGO_ENV would take away.
+BRAMBLE_CARGO_ENV = \
+	CARGO_PROFILE_RELEASE_OPT_LEVEL="3" \
+	CARGO_PROFILE_RELEASE_LTO="thin"
+
 define BRAMBLE_BUILD_CMDS
 	cd $(@D) && \
 	$(TARGET_MAKE_ENV) \
 		$(TARGET_CONFIGURE_OPTS) \
 		$(PKG_CARGO_ENV) \
+		$(BRAMBLE_CARGO_ENV) \
 		cargo build \
 			--offline \
 			--locked \
