@@ -64,27 +64,29 @@ document.addEventListener("htmx:sseMessage", lookForRestart);
 addEventListener("DOMContentLoaded", lookForRestart);
 lookForRestart();
 // Follows a part of the page by asking again and again, which outlives every change of channel.
-for (const part of document.querySelectorAll("[data-poll]")) {
-  (async () => {
-    for (;;) {
-      await soon(2500);
-      if (document.hidden) continue;
-      try {
-        const answer = await ask(part.dataset.poll, 5000);
-        const inner = part.firstElementChild;
-        if (answer.redirected) continue;
-        if (answer.ok) {
-          const html = await answer.text();
-          if (html !== part.dataset.last) inner.innerHTML = html;
-          part.dataset.last = html;
-          part.classList.remove("lost");
-        }
-      } catch {
-        part.classList.add("lost");
-      }
+const follow = async (part) => {
+  if (part.dataset.followed) return;
+  part.dataset.followed = "yes";
+  let last;
+  while (part.isConnected) {
+    await soon(2500);
+    if (document.hidden) continue;
+    try {
+      const answer = await ask(part.dataset.poll, 5000);
+      if (answer.redirected) location.reload();
+      if (!answer.ok) continue;
+      const html = await answer.text();
+      if (html !== last) part.innerHTML = html;
+      last = html;
+      part.classList.remove("lost");
+    } catch {
+      part.classList.add("lost");
     }
-  })();
-}
+  }
+};
+const followAll = () => document.querySelectorAll("[data-poll]").forEach(follow);
+document.addEventListener("htmx:load", followAll);
+followAll();
 // Sends a firmware file with a bar that shows how far it is.
 for (const form of document.querySelectorAll("form[data-upload]")) {
   const find = (name) => form.querySelector("[data-upload-" + name + "]");

@@ -118,6 +118,7 @@ async fn main() {
             system.firmware.iter_mut().for_each(|f| f.on_trial = true);
             system.wifi.iter_mut().for_each(|w| w.connected = None);
             system.setup.iter_mut().for_each(|s| (s.up, s.stations, s.reason) = (true, 1, None));
+            status.links.iter_mut().for_each(|l| (l.running, l.addresses) = (false, Vec::new()));
         }),
         _ => {}
     }

@@ -76,6 +76,19 @@ pub(crate) fn system(id: &NodeId) -> SystemStatus {
     }
 }
 
+fn links(node: &model::Node) -> Vec<LinkStatus> {
+    let links = node.links().into_iter().zip(0_u8..);
+    links
+        .map(|((name, link), n)| LinkStatus {
+            name: name.to_owned(),
+            running: true,
+            mac: format!("b8:27:eb:5e:ed:{n:02x}"),
+            addresses: link.address.into_iter().collect(),
+            dhcp: None,
+        })
+        .collect()
+}
+
 /// A board with everything there is to complain about.
 #[allow(dead_code, reason = "for the demo and the tests of the pages")]
 pub(crate) fn trouble(system: &mut SystemStatus) {
@@ -137,6 +150,7 @@ pub(crate) fn status(snapshot: &Snapshot, id: &NodeId) -> NodeStatus {
         uptime_ms: 3 * 86_400_000 + 4 * 3_600_000,
         revision: snapshot.revision,
         system: system(id),
+        links: links(&node),
         subsystems: runs.iter().map(|s| (*s, applied.clone())).collect(),
         ..NodeStatus::default()
     };

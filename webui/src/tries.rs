@@ -25,6 +25,16 @@ pub(crate) enum Stand {
     Failed { ssid: String, why: String },
 }
 
+impl Stand {
+    /// The network in question.
+    pub(crate) fn ssid(&self) -> &str {
+        match self {
+            Self::Verdict(trial) => &trial.ssid,
+            Self::Failed { ssid, .. } => ssid,
+        }
+    }
+}
+
 /// Tries to join; the status shows how far it is.
 pub(crate) fn start(
     app: &App,

@@ -55,9 +55,7 @@ pub(crate) struct Waiting {
 
 /// The parts that are pushed to open pages.
 pub(crate) fn parts(reports: &[NodeReport]) -> Result<Vec<Part>, askama::Error> {
-    let system = reports.first().map(|r| r.status.system.clone()).unwrap_or_default();
-    // Where there are no slots there is no process 1 of ours that would count.
-    let groups = groups(&system, system.firmware.is_some());
+    let groups = reports.first().map(|r| groups(&r.status)).unwrap_or_default();
     Ok(vec![Part::new("board", BoardPart { groups }.render()?)])
 }
 
@@ -148,8 +146,8 @@ fn costs(ctx: &Ctx, order: Order) -> Vec<String> {
         let next = cluster.routers.iter().find(|r| r.name == v.name.as_str());
         costs.push(match next.and_then(|r| r.next.as_deref()) {
             Some(next) => format!(
-                "This board holds the floating IP {ips}: it is handed over to {next} first, and \
-                 visitors notice nothing."
+                "This board holds the floating IP {ips}: it is handed over to {next} first, so \
+                 visitors notice next to nothing."
             ),
             None => format!(
                 "This board holds the floating IP {ips} and no other load balancer is ready to \

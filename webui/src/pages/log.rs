@@ -26,11 +26,29 @@ struct LogPage {
 struct LinesPart {
     /// Where newer ones are.
     more: String,
-    lines: Vec<String>,
+    lines: Vec<Line>,
     summary: String,
     /// Said where there is no line.
     empty: &'static str,
     mark: String,
+}
+
+/// A line, coloured by its level.
+struct Line {
+    class: &'static str,
+    text: String,
+}
+
+impl Line {
+    fn new(line: &str) -> Self {
+        let has = |level: &str| line.split_whitespace().take(4).any(|word| word == level);
+        let class = match () {
+            () if has("ERROR") => "bad",
+            () if has("WARN") => "warn",
+            () => "",
+        };
+        Self { class, text: line.chars().take(WIDEST).collect() }
+    }
 }
 
 /// Those of `lines` that have every word of the filter, capital or small.
@@ -47,10 +65,13 @@ fn newest(ctx: &Ctx) -> LinesPart {
     let all = ctx.app.ports.journal.recent();
     let filter: String = ctx.query.first("q").chars().take(200).collect();
     let found = matching(&all, &filter);
-    let cut = |line: &&String| line.chars().take(WIDEST).collect();
-    let lines: Vec<String> = found.iter().rev().take(SHOWN).map(cut).collect();
-    let hash = blake3::hash(lines.join("\n").as_bytes()).to_hex();
-    let mark: String = hash.chars().take(16).collect();
+    let lines: Vec<Line> = found.iter().rev().take(SHOWN).map(|l| Line::new(l)).collect();
+    let mut hasher = blake3::Hasher::new();
+    for line in &lines {
+        hasher.update(line.text.as_bytes());
+        hasher.update(b"\n");
+    }
+    let mark: String = hasher.finalize().to_hex().chars().take(16).collect();
     let more = format!("/log/lines?q={}&have={mark}", crate::gate::encode(&filter));
     let summary = match (lines.len(), found.len(), all.len()) {
         (shown, fit, _) if shown < fit => {

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// A scan of all channels takes a few seconds; after this it is given up.
 const SCAN: Duration = Duration::from_secs(25);
 
+/// The part that says what became of joining a network.
+const TRIAL: &str = "wifi-trial";
+
 /// A network of the settings.
 struct Saved {
     ssid: String,
@@ -44,13 +47,18 @@ struct WifiPage {
 }
 
 #[derive(Template)]
+#[template(path = "part_wifi_trial.html")]
+struct TrialPart {
+    trial: Option<TrialView>,
+}
+
+#[derive(Template)]
 #[template(path = "part_wifi.html")]
 struct WifiPart {
     adapters: Vec<WifiAdapter>,
     connected: Option<WifiConnection>,
     strength: &'static str,
     band: &'static str,
-    trial: Option<TrialView>,
     setup: Option<SetupStatus>,
     known: bool,
 }
@@ -108,16 +116,16 @@ pub(crate) fn parts(
     let stand = stand(lock(&app.tried).as_ref(), system.wifi.as_ref());
     let known = system.wifi.is_some();
     let wifi = system.wifi.unwrap_or_default();
+    let trial = TrialPart { trial: stand.map(|s| trial(&s, &names(snapshot))) };
     let part = WifiPart {
         strength: wifi.connected.as_ref().map_or("", |c| strength(c.signal_dbm)),
         band: wifi.connected.as_ref().map_or("", |c| band(c.frequency)),
-        trial: stand.map(|s| trial(&s, &names(snapshot))),
         adapters: wifi.adapters,
         connected: wifi.connected,
         setup: system.setup,
         known,
     };
-    Ok(vec![Part::new("wifi", part.render()?)])
+    Ok(vec![Part::new(TRIAL, trial.render()?), Part::new("wifi-state", part.render()?)])
 }
 
 fn all_parts(ctx: &Ctx) -> Result<Vec<Part>, askama::Error> {
@@ -164,11 +172,13 @@ pub(crate) async fn save_country(ctx: Ctx) -> PageResult {
     after(submitted, "/wifi", |status| whole(&ctx, status, form))
 }
 
-/// The live part alone, for pages whose stream may not survive a change of channel.
+/// A live part alone, for pages whose stream may not survive a change of channel.
 pub(crate) async fn state(ctx: Ctx) -> PageResult {
     use axum::response::{Html, IntoResponse};
-    let html: String = all_parts(&ctx)?.into_iter().map(|p| p.html).collect();
-    Ok(Html(html).into_response())
+    let mut parts = all_parts(&ctx)?;
+    parts.retain(|p| p.id == ctx.query.first("part"));
+    let part = parts.pop().ok_or_else(|| Failure::not_found("There is no such part."))?;
+    Ok(Html(part.html).into_response())
 }
 
 fn no_radio() -> Failure {
@@ -207,12 +217,16 @@ fn join_page(ctx: &Ctx, status: StatusCode, form: NetworkForm) -> PageResult {
     let kept =
         networks.iter().any(|n| n.ssid.as_str() == form.ssid.value && !n.passphrase.is_empty());
     let wifi = ctx.app.ports.board.own().system.wifi;
-    let refresh =
-        stand(lock(&ctx.app.tried).as_ref(), wifi.as_ref()).is_some_and(|s| trial(&s, &[]).trying);
+    let stand = stand(lock(&ctx.app.tried).as_ref(), wifi.as_ref());
+    // What became of another network is of no interest here.
+    let stand = stand.filter(|s| s.ssid() == form.ssid.value);
+    let refresh = stand.as_ref().is_some_and(|s| trial(s, &[]).trying);
+    let mut parts = all_parts(ctx)?;
+    parts.retain(|p| p.id == TRIAL && stand.is_some());
     page_with(
         status,
         &JoinPage {
-            parts: all_parts(ctx)?,
+            parts,
             kept,
             form,
             countries: countries::options(),

@@ -2,12 +2,14 @@
 
 use super::Tone;
 use crate::words::{bytes, count, moment, number, span};
-use model::status::{CardStatus, DataStatus, SystemStatus, Watchdog};
+use model::status::{
+    CardStatus, DataStatus, DhcpStatus, LinkStatus, NodeStatus, SystemStatus, Watchdog,
+};
 
 /// Something about the board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fact {
-    pub(crate) label: &'static str,
+    pub(crate) label: String,
     pub(crate) value: String,
     pub(crate) tone: Tone,
     /// What it means, or what to do.
@@ -15,7 +17,8 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    fn new(label: &'static str, value: impl Into<String>) -> Self {
+    fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
+        let label = label.into();
         Self { label, value: value.into(), tone: Tone::Quiet, note: String::new() }
     }
 
@@ -41,9 +44,11 @@ const WEAK_SUPPLY: &str = "The supply or its cable is too weak: below 4.63 V the
 const HOT: i32 = 80_000;
 
 /// Everything the kernel told, by subject.
-pub(crate) fn groups(system: &SystemStatus, restarts_known: bool) -> Vec<Group> {
+pub(crate) fn groups(status: &NodeStatus) -> Vec<Group> {
+    let system = &status.system;
     let mut groups = vec![
         Group { title: "Board", facts: board(system) },
+        Group { title: "Network", facts: status.links.iter().filter_map(link).collect() },
         Group { title: "Power and heat", facts: power(system) },
     ];
     let mut storage = system.card.as_ref().map(card).unwrap_or_default();
@@ -51,7 +56,8 @@ pub(crate) fn groups(system: &SystemStatus, restarts_known: bool) -> Vec<Group> 
     if !storage.is_empty() {
         groups.push(Group { title: "Card and data", facts: storage });
     }
-    if restarts_known {
+    // Where there are no slots there is no process 1 of ours that would count.
+    if system.firmware.is_some() {
         groups.push(Group { title: "Watching over it", facts: watching(system) });
     }
     groups.retain(|g| !g.facts.is_empty());
@@ -91,11 +97,38 @@ fn board(s: &SystemStatus) -> Vec<Fact> {
     facts
 }
 
+fn link(l: &LinkStatus) -> Option<Fact> {
+    if l.name == "lo" {
+        return None;
+    }
+    let addresses: Vec<String> = l.addresses.iter().map(ToString::to_string).collect();
+    let value = match (addresses.is_empty(), l.running) {
+        (false, _) => addresses.join(", "),
+        (true, true) => "no address".to_owned(),
+        (true, false) => "not connected".to_owned(),
+    };
+    let fact = Fact::new(&l.name, value);
+    Some(match &l.dhcp {
+        None | Some(DhcpStatus::NoCarrier) => fact.with(Tone::Quiet, &l.mac),
+        Some(DhcpStatus::Asking) => {
+            fact.with(Tone::Quiet, format!("{} · asks a DHCP server for an address", l.mac))
+        }
+        Some(DhcpStatus::LinkLocal) => fact.with(
+            Tone::Warn,
+            "No DHCP server answers, so it chose this address itself; it reaches only what is on \
+             the same cable. Plug it into your router, or give it an address under Nodes.",
+        ),
+        Some(DhcpStatus::Leased { server, .. }) => {
+            fact.with(Tone::Quiet, format!("{} · by DHCP from {server}", l.mac))
+        }
+    })
+}
+
 /// Thousandths of a degree as degrees with one digit.
 pub(crate) fn degrees(millic: i32) -> String {
     let sign = if millic < 0 { "-" } else { "" };
     let tenths = millic.unsigned_abs() / 100;
-    format!("{sign}{}.{} °C", tenths / 10, tenths % 10)
+    format!("{sign}{}.{}\u{a0}°C", tenths / 10, tenths % 10)
 }
 
 fn power(s: &SystemStatus) -> Vec<Fact> {
@@ -197,8 +230,8 @@ fn watching(s: &SystemStatus) -> Vec<Fact> {
 /// What somebody should do something about, for the overview.
 pub(crate) fn troubles(s: &SystemStatus) -> Vec<(Tone, String)> {
     let mut found = Vec::new();
-    if let Some(text) = in_memory(s) {
-        found.push((Tone::Bad, text));
+    if in_memory(s).is_some() {
+        found.push((Tone::Bad, "It keeps nothing: its data partition is not in use.".to_owned()));
     }
     if s.undervoltage == Some(true) {
         found.push((Tone::Warn, "The power supply is too weak at this moment.".to_owned()));
@@ -241,13 +274,13 @@ mod tests {
     fn degrees_are_rounded_down_to_a_tenth() {
         assert_eq!(
             [48_312, 900, 0, -2_500].map(degrees),
-            ["48.3 °C", "0.9 °C", "0.0 °C", "-2.5 °C"]
+            ["48.3\u{a0}°C", "0.9\u{a0}°C", "0.0\u{a0}°C", "-2.5\u{a0}°C"]
         );
     }
 
     #[test]
     fn nothing_told_is_nothing_shown() {
-        assert_eq!(groups(&SystemStatus::default(), false), []);
+        assert_eq!(groups(&NodeStatus::default()), []);
         assert_eq!(troubles(&SystemStatus::default()), []);
     }
 
@@ -263,13 +296,28 @@ mod tests {
             restarts: 2,
             ..SystemStatus::default()
         };
-        let facts: Vec<Fact> = groups(&system, true).into_iter().flat_map(|g| g.facts).collect();
-        for label in ["Clock", "Temperature", "Supply", "Speed", "Errors", "Wear", "Watchdog"] {
+        let firmware = Some(model::status::FirmwareStatus::default());
+        let status = NodeStatus {
+            system: SystemStatus { firmware, ..system.clone() },
+            links: vec![LinkStatus {
+                name: "eth0".into(),
+                dhcp: Some(DhcpStatus::LinkLocal),
+                ..LinkStatus::default()
+            }],
+            ..NodeStatus::default()
+        };
+        let facts: Vec<Fact> = groups(&status).into_iter().flat_map(|g| g.facts).collect();
+        for label in
+            ["eth0", "Clock", "Temperature", "Supply", "Speed", "Errors", "Wear", "Watchdog"]
+        {
             let fact = facts.iter().find(|f| f.label == label).unwrap();
             assert!(fact.tone >= Tone::Warn && !fact.note.is_empty(), "{label}");
         }
         let found = troubles(&system);
         assert_eq!(found.len(), 5, "{found:?}");
-        assert!(found[0].0 == Tone::Bad && found[0].1.contains("The card has no data partition."));
+        assert!(
+            found[0].0 == Tone::Bad
+                && in_memory(&system).unwrap().contains("The card has no data partition.")
+        );
     }
 }

@@ -7,10 +7,13 @@ mod support;
 
 mod account;
 mod api;
+mod board;
 mod browser;
 mod connections;
+mod firmware;
 mod forms;
 mod live;
 mod pages;
 mod routes;
 mod statistics;
+mod wifi;

@@ -75,7 +75,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     // Parts of pages and a file, which are no pages.
     ("/log/lines", &["GET"]),
     ("/log.txt", &["GET"]),
-    ("/wifi/state", &["GET"]),
+    ("/wifi/state?part=wifi-state", &["GET"]),
 ];
 
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
