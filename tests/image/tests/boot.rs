@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{BOOT, PASSWORD, PATIENCE, own, restarted, system, uptime};
+use common::{BOOT, PASSWORD, PATIENCE, own, restarted, system};
 use emulator::virt::Options;
 use emulator::{Card, Client, Machine, raspi2b, virt};
 use serde_json::json;
@@ -74,10 +74,9 @@ fn the_card_boots_to_its_page_and_remembers_what_it_is() {
     }
     figures.note("QEMU, idle board", &format!("{:.0} %", idle_percent(&machine))).unwrap();
 
-    let before = uptime(&client.status().unwrap()).unwrap();
     let begun = Instant::now();
     client.post("/api/v1/reboot", &json!({})).unwrap();
-    restarted(&client, before);
+    restarted(&client, begun);
     let seconds = begun.elapsed().as_secs_f64();
     figures.note("reboot to the page", &format!("{seconds:.1} s")).unwrap();
     is_the_balancer(&client);

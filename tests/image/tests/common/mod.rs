@@ -14,7 +14,7 @@ use emulator::virt::{self, Net, Options};
 use emulator::{Card, Client, Figures, Image, Machine, Segment, raspi2b, wait};
 use serde_json::Value;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What every board of the tests is claimed with.
 pub const PASSWORD: &str = "correct horse battery";
@@ -98,11 +98,11 @@ pub fn signed_in(machine: &Machine, client: &Client) {
     }
 }
 
-/// Waits until this start of the board has been followed by another one.
-pub fn restarted(client: &Client, uptime_before: u64) {
+/// Waits until the board has started since `begun`: its kernel is younger than that.
+pub fn restarted(client: &Client, begun: Instant) {
     client
         .wait_status(BOOT, "the board after its restart", |status| {
-            (uptime(status)? < uptime_before).then_some(())
+            (Duration::from_millis(uptime(status)?) < begun.elapsed()).then_some(())
         })
         .unwrap();
 }
