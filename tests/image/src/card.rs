@@ -136,6 +136,14 @@ impl Card {
         self.read(64, 2).map(|sectors| BootState::newest(&sectors))
     }
 
+    /// Writes both copies of the boot state anew.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn set_boot_state(&self, state: &BootState) -> Result<()> {
+        self.write(64, &[state.sector(), state.sector()].concat())
+    }
+
     /// The header of a slot; None: there is no valid one.
     ///
     /// # Errors

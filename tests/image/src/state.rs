@@ -29,6 +29,16 @@ impl BootState {
         }
     }
 
+    /// As it stands in a sector.
+    pub(crate) fn sector(&self) -> Vec<u8> {
+        let mut bytes = b"BRS1".to_vec();
+        bytes.extend([self.sequence, self.active, self.trial, self.left, self.cycles]);
+        bytes.resize(28, 0);
+        bytes.extend(crc32(&bytes).to_le_bytes());
+        bytes.resize(512, 0);
+        bytes
+    }
+
     fn parse(sector: &[u8]) -> Option<Self> {
         if sector.get(..4)? != b"BRS1" || !sums(sector, 28) {
             return None;
@@ -105,13 +115,13 @@ mod tests {
     use super::*;
 
     fn sector(sequence: u8, active: u8) -> Vec<u8> {
-        let mut bytes = vec![0; 512];
-        bytes[..4].copy_from_slice(b"BRS1");
-        bytes[4] = sequence;
-        bytes[5] = active;
-        let sum = crc32(&bytes[..28]).to_le_bytes();
-        bytes[28..32].copy_from_slice(&sum);
-        bytes
+        BootState { sequence, active, trial: 0, left: 0, cycles: 0 }.sector()
+    }
+
+    #[test]
+    fn a_state_is_read_as_it_was_written() {
+        let state = BootState { sequence: 255, active: 1, trial: 0, left: 3, cycles: 4 };
+        assert_eq!(BootState::newest(&[state.sector(), vec![0; 512]].concat()), Some(state));
     }
 
     #[test]

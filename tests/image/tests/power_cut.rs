@@ -6,7 +6,7 @@ mod common;
 
 use common::{boot, boot_as_a_pi, notices, provisioned, scattered};
 use emulator::virt::{self, Options};
-use emulator::{Card, Client, Image, Machine, Writes};
+use emulator::{BootState, Card, Client, Image, Machine, Writes};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::thread;
@@ -94,6 +94,8 @@ fn cut_again_and_again(image: &Image, cuts: u64, boot: Boot, title: &str) {
         assert_eq!(card.check_data().unwrap(), None, "round {round}");
         let state = card.boot_state().unwrap().unwrap();
         assert_eq!((state.active, state.left), (0, 0), "round {round}: {state:?}");
+        // Five starts cut short in a row are an order to forget everything.
+        card.set_boot_state(&BootState { cycles: 0, ..state }).unwrap();
     }
     assert!(changes > cuts, "only {changes} changes in {cuts} rounds");
     let text = format!("{changes} changes, slowest start {:.1} s", slowest.as_secs_f64());
@@ -171,6 +173,32 @@ fn a_card_that_loses_what_was_not_flushed_keeps_what_was_acknowledged() {
     let (count, flushes) = writes.count();
     let text = format!("{STATES} states of {count} writes, {flushes} flushes, {CHANGES} changes");
     common::figures("virt").note("power cuts that lose writes", &text).unwrap();
+}
+
+#[test]
+fn five_quick_power_cycles_are_a_factory_reset_and_four_are_not() {
+    let Some(image) = common::image() else { return };
+    let mut card = provisioned(&image, common::SMALL, &common::claimed_file());
+    let (machine, client) = boot(&image, card);
+    client.change(|document| set(document, 7)).unwrap();
+    card = machine.power_cut().unwrap();
+    for cycles in 1..5 {
+        let state = card.boot_state().unwrap().unwrap();
+        assert_eq!(state.cycles, cycles, "{state:?}");
+        let (machine, client) = boot(&image, card);
+        assert_eq!(values(&client.settings().unwrap().0), is(7), "after {cycles}");
+        let counted = || machine.card().unwrap().boot_state().unwrap().unwrap().cycles > cycles;
+        emulator::wait::until_true(common::PATIENCE, "the count", counted).unwrap();
+        card = machine.power_cut().unwrap();
+    }
+    let options = Options::new(card).unwrap().hooks();
+    let machine = virt::start(&image, options).unwrap();
+    machine.wait_for_admin(common::BOOT).unwrap();
+    // The page is there, its settings are those of a new board.
+    let client =
+        machine.client().claim("another password").unwrap_or_else(|_| common::ready(&machine));
+    assert_ne!(values(&client.settings().unwrap().0), is(7));
+    assert_eq!(machine.card().unwrap().boot_state().unwrap().unwrap().cycles, 0);
 }
 
 #[test]
