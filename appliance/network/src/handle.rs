@@ -2,8 +2,10 @@
 
 use crate::plan::{Learned, Wanted};
 use crate::view::View;
+use model::Cidr;
 use model::status::LinkStatus;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -11,9 +13,15 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug, Default)]
 pub struct Handle {
     links: Arc<Mutex<Vec<LinkStatus>>>,
+    addresses: Arc<Mutex<BTreeMap<String, Ipv4Addr>>>,
     reserved: Arc<Mutex<BTreeSet<String>>>,
+    setups: Arc<Mutex<Setups>>,
     news: Arc<Notify>,
+    setup_news: Arc<Notify>,
 }
+
+/// Address and page of each setup access point.
+type Setups = BTreeMap<String, (Cidr, String)>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is held is valid after any panic: single assignments only.
@@ -24,6 +32,36 @@ impl Handle {
     /// This node's network interfaces as the kernel has them now.
     pub fn links(&self) -> Vec<LinkStatus> {
         lock(&self.links).clone()
+    }
+
+    /// The address by which this node is reached over an interface that carries traffic: from the
+    /// settings or from a DHCP server, neither floating nor link-local.
+    pub fn address(&self, interface: &str) -> Option<Ipv4Addr> {
+        lock(&self.addresses).get(interface).copied()
+    }
+
+    /// Makes an interface the network of a setup access point: reserves it, gives it this address
+    /// and serves phones on it ([`serve`](crate::setup::serve)) as soon as it is there, until
+    /// [`Self::close_setup`]. `url` is the page they are told of. Never blocks.
+    pub fn open_setup(&self, interface: &str, address: Cidr, url: &str) {
+        self.reserve(interface);
+        lock(&self.setups).insert(interface.to_owned(), (address, url.to_owned()));
+        self.setup_news.notify_one();
+    }
+
+    /// Ends that, takes the address away and gives the interface back. Never blocks.
+    pub fn close_setup(&self, interface: &str) {
+        lock(&self.setups).remove(interface);
+        self.setup_news.notify_one();
+        self.give_back(interface);
+    }
+
+    pub(crate) fn setups(&self) -> Setups {
+        lock(&self.setups).clone()
+    }
+
+    pub(crate) fn setup_news(&self) -> Arc<Notify> {
+        self.setup_news.clone()
     }
 
     /// Leaves an interface to somebody else, the setup access point for instance: what this crate
@@ -52,6 +90,12 @@ impl Handle {
 
     /// True if this is news.
     pub(crate) fn set(&self, wanted: &Wanted, known: &Learned, view: &View) -> bool {
+        let reached = wanted.links.iter().filter(|link| {
+            let running = view.interface(&link.name).is_some_and(|i| i.up && i.running);
+            running && !link.address.addr().is_link_local()
+        });
+        let reached = reached.map(|link| (link.name.clone(), link.address.addr())).collect();
+        *lock(&self.addresses) = reached;
         let links = links(wanted, known, view);
         let mut held = lock(&self.links);
         let news = *held != links;

@@ -95,6 +95,21 @@ impl Kernel {
         unless(libc::EEXIST, requests.act(request, NLM_F_CREATE | NLM_F_EXCL))
     }
 
+    /// Adds an address with the route to its network, and switches the interface on. This crate's
+    /// mark is not on it: it stays until [`Self::remove`]. One that is there already is fine.
+    ///
+    /// # Errors
+    /// When there is no such interface, or this process may not.
+    pub fn add_with_network(&self, interface: &str, address: Cidr) -> io::Result<()> {
+        let mut requests = self.requests();
+        let index = index_of(&mut requests, interface)?;
+        let mut message = address_message(index, address);
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        let request = RouteNetlinkMessage::NewAddress(message);
+        unless(libc::EEXIST, requests.act(request, NLM_F_CREATE | NLM_F_EXCL))?;
+        requests.act(switch_on(index), 0)
+    }
+
     /// Removes an address. One that is not there is fine.
     ///
     /// # Errors
@@ -161,13 +176,7 @@ impl Kernel {
     pub(crate) fn apply(&self, op: &Op) -> io::Result<()> {
         let mut requests = self.requests();
         match op {
-            Op::SwitchOn(index) => {
-                let mut link = LinkMessage::default();
-                link.header.index = *index;
-                link.header.flags = LinkFlags::Up;
-                link.header.change_mask = LinkFlags::Up;
-                requests.act(RouteNetlinkMessage::SetLink(link), 0)
-            }
+            Op::SwitchOn(index) => requests.act(switch_on(*index), 0),
             Op::AddAddress { interface, address, metric } => {
                 let mut message = address_message(*interface, *address);
                 message.attributes.extend([
@@ -210,6 +219,14 @@ fn unless(done: i32, result: io::Result<()>) -> io::Result<()> {
         Err(e) if e.raw_os_error() == Some(done) => Ok(()),
         other => other,
     }
+}
+
+fn switch_on(index: u32) -> RouteNetlinkMessage {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    RouteNetlinkMessage::SetLink(link)
 }
 
 fn skip_statistics() -> LinkAttribute {

@@ -1,4 +1,4 @@
-//! This node's network: host name, static addresses, routes and name servers.
+//! This node's network: host name, addresses, routes, name servers, and how it is found.
 //!
 //! What the settings say is compared with what the kernel has ([`Kernel`]), a pure plan lists
 //! the steps in between, and they are taken at once: after each change of the settings, and
@@ -9,10 +9,25 @@
 //! eth0 and wlan0 may share one subnet; `plan.rs` and `sysctl.rs` say how each keeps to its own
 //! addresses, routes and ARP, and how traffic moves to the other one when a cable is pulled.
 //!
-//! It manages only the interfaces for which the settings have an address, removes only what
-//! carries its own [`MARK`], and never touches a floating IP, which belongs to the virtual
-//! router. An interface that is switched off by hand stays off. There is no DHCP, no Wi-Fi
-//! association and no IPv6 here, and no program is run: everything goes over netlink(7).
+//! On a board of its own the crate does more, each of it only when [`Options`] ask for it, because
+//! on somebody else's Linux all this is theirs:
+//!
+//! - `dhcp`: an interface without an address in the settings gets one from a DHCP server, or
+//!   helps itself to a link-local one. A lease is a second source for the same plan; what the
+//!   settings say always wins.
+//! - `mdns`: `NAME.local`, `bramble.local` and the page as a service are answered on every link.
+//! - `time`: time servers are asked, and [`Clock`] is told.
+//! - [`setup`]: addresses and names for the phones on a setup access point, on an interface that
+//!   was lent to it by [`Handle::open_setup`].
+//! - [`wifi`]: joining networks, and the access point itself.
+//!
+//! CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE are enough; the host name and the clock
+//! are set through ports ([`SetHostName`], [`Clock`]) by whoever has the right to.
+//!
+//! It manages only the interfaces for which there is an address, removes only what carries its
+//! own [`MARK`], and never touches a floating IP, which belongs to the virtual router. An
+//! interface that is switched off by hand stays off. There is no IPv6 here, and no program is
+//! run: everything goes over netlink(7) and sockets.
 
 mod announce;
 mod arp;
@@ -34,6 +49,7 @@ mod parse;
 mod plan;
 mod resolv;
 mod runner;
+pub mod setup;
 mod sysctl;
 mod time;
 mod uptime;

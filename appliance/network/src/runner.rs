@@ -12,7 +12,7 @@ use crate::pace::Pace;
 use crate::plan::{Learned, Op, Plan, Wanted, left_behind, plan};
 use crate::resolv::{self, Origin};
 use crate::view::View;
-use crate::{hostname, mdns, sysctl, time};
+use crate::{hostname, mdns, setup, sysctl, time};
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver, supervise};
 use std::collections::BTreeSet;
 use std::io;
@@ -41,6 +41,7 @@ pub fn start(
 ) -> Handle {
     let handle = Handle::default();
     let held = handle.clone();
+    tokio::spawn(setup::runner::run(handle.clone(), shutdown.clone()));
     let (facts, known) = watch::channel(Facts::default());
     if options.mdns {
         tokio::spawn(mdns::runner::run(known.clone(), shutdown.clone()));

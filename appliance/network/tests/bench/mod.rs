@@ -193,14 +193,26 @@ impl Running {
     }
 
     pub(crate) fn with(lab: &Lab, options: Options, settings: Settings) -> Self {
+        Self::at(lab, "node", options, settings, || {})
+    }
+
+    /// In another namespace of the lab, after `prepare` on the thread it runs on.
+    pub(crate) fn at(
+        lab: &Lab,
+        part: &str,
+        options: Options,
+        settings: Settings,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> Self {
         let id = "web01".parse().unwrap();
         let (snapshots, receiver) = Snapshot::new(Revision(1), settings.clone(), &id).channel();
         let board = StatusBoard::new(id, "test");
         let (stop, shutdown) = Shutdown::new();
         let (ready, wait) = mpsc::channel();
         let held = board.clone();
-        let thread = inside(&lab.namespace("node"), move || {
+        let thread = inside(&lab.namespace(part), move || {
             unshare(CloneFlags::CLONE_NEWUTS).unwrap();
+            prepare();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async move {
                 let reporter = held.reporter(Subsystem::Network);
