@@ -79,12 +79,12 @@ pub enum Error {
     BadKey,
     /// What was written is not what is read.
     #[error(
-        "The card did not keep what was written to it. The update was not installed; the card is \
-         worn out or a counterfeit and should be replaced."
+        "The card did not keep what was written to it. It is worn out or a counterfeit and should \
+         be replaced; the firmware that runs is not affected."
     )]
     ReadBack,
     /// The card or the file could not be read or written.
-    #[error("{what} failed ({source}). Nothing has changed.")]
+    #[error("{what} failed ({source}). The firmware that runs is not affected; try again.")]
     Io {
         /// What was done.
         what: &'static str,

@@ -183,14 +183,17 @@ fn state_of(card: &Rc<RefCell<Card>>) -> State {
     Copies::read(&LBA.map(sector)).state
 }
 
+fn partition(card: &Rc<RefCell<Card>>, slot: Slot) -> Vec<u8> {
+    let start = index(if slot == Slot::A { SLOTS[0] } else { SLOTS[1] });
+    card.borrow().bytes[start..start + index(SLOT)].to_vec()
+}
+
 /// What U-Boot does: the slot that starts, whether on trial, and its image.
 fn boot(card: &Rc<RefCell<Card>>) -> Option<(Slot, bool, String)> {
     let state = state_of(card);
     let first = state.next_start();
     [(first, state.left > 0), (first.other(), false)].into_iter().find_map(|(slot, trial)| {
-        let card = card.borrow();
-        let start = index(if slot == Slot::A { SLOTS[0] } else { SLOTS[1] });
-        let image = &card.bytes[start..start + index(SLOT)];
+        let image = partition(card, slot);
         slot::check(&mut Cursor::new(image)).ok().map(|header| (slot, trial, header.version))
     })
 }
@@ -251,14 +254,61 @@ fn whenever_the_power_goes_one_firmware_starts() {
                 } else {
                     assert_eq!(version, "0.1.0");
                 }
-                let bytes = &card.borrow().bytes;
+                // A slot with a header is whole, and only a whole one is tried.
+                let written = partition(&card, target);
+                let whole = slot::check(&mut Cursor::new(&written));
+                assert_eq!(slot::header(&mut Cursor::new(&written)).is_ok(), whole.is_ok());
+                assert!(state_of(&card).left == 0 || whole.is_ok(), "cut {cut}");
                 let kept = if target == Slot::B { SLOTS[0] } else { SLOTS[1] };
-                assert!(bytes[index(kept)..].starts_with(&old), "the running slot was touched");
+                let running = card.borrow().bytes[index(kept)..].starts_with(&old);
+                assert!(running, "the running slot was touched");
                 cuts += 1;
+                // With power again the same update goes through.
+                if slot != target && seed == 0 {
+                    card.borrow_mut().left = None;
+                    update(&card, target, false, &bundle).unwrap();
+                    assert_eq!(boot(&card), Some((target, true, "0.2.0".to_owned())));
+                }
             }
         }
     }
     assert!(cuts > 100);
+}
+
+/// U-Boot counts a try before it starts the slot.
+fn count_try(card: &Rc<RefCell<Card>>) -> io::Result<()> {
+    let mut disk = view(card, None);
+    let mut sectors = [[0; SECTOR]; 2];
+    for (sector, lba) in sectors.iter_mut().zip(LBA) {
+        disk.read(lba * SECTOR_BYTES, sector)?;
+    }
+    let copies = Copies::read(&sectors);
+    let state = State { left: copies.state.left - 1, ..copies.state };
+    let (index, sector) = copies.next(&state);
+    disk.write(LBA[index] * SECTOR_BYTES, &sector)?;
+    disk.sync()
+}
+
+#[test]
+fn a_firmware_that_never_gets_anywhere_is_tried_three_times() {
+    let (old, new) = (image("0.1.0", 1, 0x10), image("0.2.0", 2, 0x20));
+    for cut in [None, Some(1), Some(2)] {
+        for seed in 0..8 {
+            let card = card(State::default(), [&old, &old], seed);
+            update(&card, Slot::B, false, &bundle_of(&new)).unwrap();
+            let mut tries = 0;
+            while let Some((Slot::B, true, _)) = boot(&card) {
+                assert!(tries < 4, "tried for ever");
+                // Power may go while the first try is counted, which then counts or does not.
+                card.borrow_mut().left = if tries == 0 { cut } else { None };
+                assert_eq!(count_try(&card).is_err(), tries == 0 && cut.is_some());
+                card.borrow_mut().left = None;
+                tries += 1;
+            }
+            assert_eq!(boot(&card), Some((Slot::A, false, "0.1.0".to_owned())));
+            assert!(tries == 3 || (tries == 4 && cut.is_some()), "{tries}");
+        }
+    }
 }
 
 #[test]
@@ -361,6 +411,6 @@ fn a_file_changed_after_the_check_does_not_start() {
     let error = install(&job, &mut file, &mut slot, &mut disk, &mut report).unwrap_err();
     assert!(matches!(error, Error::ReadBack), "{error}");
     assert_eq!(boot(&card), Some((Slot::A, false, "0.1.0".to_owned())));
-    let found = slot::header(&mut Cursor::new(card.borrow().bytes[index(SLOTS[1])..].to_vec()));
+    let found = slot::header(&mut Cursor::new(partition(&card, Slot::B)));
     assert_eq!(found, Err(SlotFault::Empty));
 }
