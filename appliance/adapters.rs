@@ -1,6 +1,7 @@
 //! Where one subsystem's need meets another's handle. A few lines each, no decisions.
 
 use init::{Deed, Guardian};
+use journal::Journal;
 use model::status::FailoverReport;
 use model::{Cidr, Name, NodeId};
 use network::Kernel;
@@ -151,5 +152,23 @@ pub(crate) struct PageLog(pub(crate) proxy::Handle);
 impl webui::AccessLog for PageLog {
     fn recent(&self) -> Vec<String> {
         self.0.recent_log()
+    }
+}
+
+/// The page's view of the log.
+pub(crate) struct PageJournal {
+    pub(crate) journal: Journal,
+    pub(crate) last_words: Option<String>,
+}
+
+/// As much as fits a page.
+const LINES: usize = 2000;
+
+impl webui::Journal for PageJournal {
+    fn recent(&self) -> Vec<String> {
+        self.journal.recent(LINES)
+    }
+    fn last_words(&self) -> Option<String> {
+        self.last_words.clone()
     }
 }

@@ -1,15 +1,17 @@
 //! One node, from start to stop.
 
+use crate::aboard::{Aboard, With};
 use crate::adapters::{
-    FloatingAddresses, MirrorTransport, PageApproval, PageFailover, PageLog, PagePassword,
-    PageSessions, Will, serve_mirror,
+    FloatingAddresses, MirrorTransport, PageApproval, PageFailover, PageJournal, PageLog,
+    PagePassword, PageSessions, Will, serve_mirror,
 };
 use crate::cli::admin_everywhere;
 use anyhow::Context;
 use control::{Control, Engine, Shutdown, StatusBoard};
 use init::Guardian;
+use journal::Journal;
 use model::status::Subsystem;
-use model::{Node, NodeId, Settings};
+use model::{Hostname, Node, NodeId, Settings};
 use network::Kernel;
 use std::fs::File;
 use std::io::{self, Write};
@@ -43,8 +45,10 @@ pub(crate) struct Options {
 
 /// Runs a node until SIGTERM or SIGINT.
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
-    log_to_standard_error();
+    let journal = Journal::new();
+    log(&journal);
     allow_many_connections();
+    let aboard = Aboard::find(&journal, &options.data);
     let _lock = DataLock::take(&options.data)?;
     let store = Store::open(&options.data)?;
     let id = identity(&store, options.node.as_ref())?;
@@ -58,7 +62,11 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             ),
         );
     }
-    let (engine, control) = Engine::new(store.revisions()?, &id, first_settings(&id))?;
+    let (engine, control) = Engine::new(
+        store.revisions()?,
+        &id,
+        first_settings(&id, aboard.as_ref().and_then(Aboard::name)),
+    )?;
     // Traffic must not be able to lock the operator out: the page has a runtime of its own.
     let admin = Builder::new_current_thread().enable_all().build()?;
     let data = Builder::new_multi_thread().enable_all().thread_name("data").build()?;
@@ -69,13 +77,31 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let access_log = options.access_log.as_ref().map(open_log).transpose()?;
 
     let (trigger, shutdown) = Shutdown::new();
-    let house =
-        data.block_on(async { House::build(&options, &control, &board, &shutdown, access_log) })?;
+    let network = aboard.as_ref().map(Aboard::network).unwrap_or_default();
+    let house = data.block_on(async {
+        House::build(&options, network, &control, &board, &shutdown, access_log)
+    })?;
     let mut engine = engine;
     engine.add_preflight(house.proxy.preflight());
     engine.add_preflight(house.server.preflight());
     data.spawn(engine.run());
     data.spawn(note_running(control.clone(), board.clone()));
+    let joined = With {
+        id: &id,
+        control: &control,
+        board: &board,
+        local: &store.local(),
+        network: &house.network,
+        vrrp: &house.vrrp,
+        shutdown: &shutdown,
+    };
+    let started = match &aboard {
+        Some(aboard) => Some(data.block_on(aboard.start(joined))?),
+        None => None,
+    };
+    if let Some(started) = &started {
+        admin.spawn(started.ticks.clone().run());
+    }
     let ports = webui::Ports {
         control,
         board,
@@ -84,9 +110,12 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         failover: Arc::new(PageFailover(house.vrrp.clone())),
         access_log: Arc::new(PageLog(house.proxy.clone())),
         mirror: Arc::new(PageApproval(house.mirror.clone())),
-        system: None,
-        journal: Arc::new(ElsewhereLogged),
-        radio: None,
+        system: aboard.clone().map(|aboard| -> Arc<dyn webui::System> { Arc::new(aboard) }),
+        journal: Arc::new(PageJournal {
+            last_words: aboard.as_ref().and_then(Aboard::last_words),
+            journal,
+        }),
+        radio: started.map(|started| started.radio),
     };
     let page = serve_page(admin, listener, ports, shutdown)?;
     tracing::info!("node {id} runs; the admin page is on port {}", at.port());
@@ -111,6 +140,7 @@ pub(crate) fn guard() -> anyhow::Result<()> {
 
 /// The handles that are needed after the start.
 struct House {
+    network: network::Handle,
     vrrp: vrrp::Handle,
     proxy: proxy::Handle,
     server: server::Handle,
@@ -121,6 +151,7 @@ impl House {
     /// Starts every subsystem and joins them. Inside the data runtime.
     fn build(
         options: &Options,
+        network: network::Options,
         control: &Control,
         board: &StatusBoard,
         shutdown: &Shutdown,
@@ -131,7 +162,7 @@ impl House {
             control.watch(),
             reporter(Subsystem::Network),
             shutdown.clone(),
-            network::Options::default(),
+            network,
         );
         let cluster = cluster::start(
             control.watch(),
@@ -170,14 +201,14 @@ impl House {
             reporter(Subsystem::Vrrp),
             shutdown.clone(),
         );
-        let seen = (network, mirror.clone(), proxy.clone(), vrrp.clone());
+        let seen = (network.clone(), mirror.clone(), proxy.clone(), vrrp.clone());
         board.provide(move |status| {
             status.links = seen.0.links();
             status.mirror = seen.1.status();
             status.proxy = seen.2.status();
             status.vrrp = seen.3.status();
         });
-        Ok(Self { vrrp, proxy, server, mirror })
+        Ok(Self { network, vrrp, proxy, server, mirror })
     }
 
     /// The floating IP first, so that visitors go elsewhere while everything here still works;
@@ -200,14 +231,18 @@ fn allow_many_connections() {
     }
 }
 
-fn log_to_standard_error() {
+/// Into the ring that the page shows, and to standard error.
+fn log(journal: &Journal) {
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
     let filter = tracing_subscriber::EnvFilter::try_from_env("BRAMBLE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false)
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false))
+        .with(journal.layer())
         .init();
+    journal.catch_panics();
 }
 
 /// The board's identity: given, remembered, or made up once.
@@ -228,9 +263,12 @@ fn identity(store: &Store, given: Option<&NodeId>) -> anyhow::Result<NodeId> {
 }
 
 /// What a board runs that was never told anything: itself, with no role.
-fn first_settings(id: &NodeId) -> Settings {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    let name = host.as_deref().and_then(|h| h.split('.').next()?.parse().ok());
+fn first_settings(id: &NodeId, own: Option<Hostname>) -> Settings {
+    let found = || {
+        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        host.as_deref().and_then(|h| h.split('.').next()?.parse().ok())
+    };
+    let name = own.or_else(found);
     let fallback = || "bramble".parse().unwrap_or_default();
     let node = Node { id: id.clone(), name: name.unwrap_or_else(fallback), ..Node::default() };
     Settings { nodes: vec![node], ..Settings::default() }
@@ -273,16 +311,4 @@ async fn wanted_to_stop() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-/// The log of a node that runs by hand: it goes to standard error and is not kept.
-struct ElsewhereLogged;
-
-impl webui::Journal for ElsewhereLogged {
-    fn recent(&self) -> Vec<String> {
-        Vec::new()
-    }
-    fn last_words(&self) -> Option<String> {
-        None
-    }
 }

@@ -10,8 +10,8 @@ use std::process::Command;
 
 /// The table of ARCHITECTURE.md: whom of ours a crate may depend on.
 const SUBSYSTEMS: [&str; 11] = [
-    "store", "init", "network", "vrrp", "proxy", "server", "mirror", "cluster", "firmware", "board",
-    "journal",
+    "store", "init", "network", "vrrp", "proxy", "server", "mirror", "cluster", "firmware",
+    "board", "journal",
 ];
 
 fn allowed(from: &str, to: &str, kind: &str) -> bool {

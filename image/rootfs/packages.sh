@@ -10,7 +10,7 @@ programs=$(read_first "$here/programs" | sed 's/$/:armhf/')
 # shellcheck disable=SC2086 # a list
 libraries=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
     --no-replaces --no-enhances $programs |
-    sed -nE 's/^(lib[^ ]*):armhf$/\1:armhf/p' | sort -u)
+    sed -nE 's/^((lib|zlib)[^ ]*):armhf$/\1:armhf/p' | sort -u)
 files=$(read_first "$here/firmware")
 
 rm -rf "$out"

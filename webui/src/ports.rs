@@ -121,6 +121,9 @@ pub trait System: Send + Sync {
     /// Verifies the uploaded bundle, writes it to the other slot and starts the board into it.
     /// Answers once it is written or refused; the status shows how far it is.
     fn install(&self) -> Answer<'_, ()>;
+    /// Fails on purpose (`panic`, `hang`, `kill`); refused on every board that was not started
+    /// for tests.
+    fn fail(&self, how: &str) -> Answer<'_, ()>;
 }
 
 /// The log of this node.

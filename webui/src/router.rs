@@ -113,4 +113,5 @@ fn resources() -> Router<App> {
         .route("/api/v1/reboot", post(api::board::reboot))
         .route("/api/v1/poweroff", post(api::board::power_off))
         .route("/api/v1/factory-reset", post(api::board::factory_reset))
+        .route("/api/v1/test/{how}", post(api::board::fail))
 }

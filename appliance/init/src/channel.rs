@@ -63,6 +63,8 @@ pub enum Request {
     },
     /// This firmware is good: the trial is over.
     ConfirmFirmware,
+    /// This firmware is no good: the trial is over, and the board starts into the one before.
+    GiveUpFirmware,
     /// Replaces the settings file on the boot partition, which is writable only meanwhile.
     RewriteBootFile {
         /// The whole new text.
@@ -106,6 +108,8 @@ pub enum TestFailure {
     Panic,
     /// Process 1 stops doing anything.
     Hang,
+    /// The appliance process is killed.
+    Kill,
 }
 
 /// What process 1 answers.

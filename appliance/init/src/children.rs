@@ -22,7 +22,7 @@ const LINES: usize = 20;
 /// A line is cut here.
 const LONGEST: usize = 512;
 /// Connections of visitors are file descriptors, and there are many.
-const FILES: u64 = 65_536;
+const FILES: nix::libc::rlim_t = 65_536;
 
 /// How a process is started.
 #[derive(Debug)]

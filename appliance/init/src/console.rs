@@ -47,7 +47,8 @@ impl Console {
     pub(crate) fn say(&mut self, line: &str) {
         let line = plain(line);
         if let Some(log) = &mut self.log {
-            let _ = writeln!(log, "<6>bramble: {line}");
+            // In one piece: every write is a record.
+            let _ = log.write_all(format!("<6>bramble: {line}\n").as_bytes());
         }
         self.write(&format!("bramble: {line}\r\n"));
     }

@@ -68,7 +68,6 @@ fn live(state: Arc<dyn BootState>) -> io::Result<Outcome> {
         boot.problem(problem);
     }
     let version = boot.build.version.clone();
-    boot.console.say(&format!("Bramble {version}, slot {}", boot.line.slot.letter()));
     for (name, phase) in phases::ALL {
         let before = Instant::now();
         phase(&mut boot);
@@ -80,7 +79,8 @@ fn live(state: Arc<dyn BootState>) -> io::Result<Outcome> {
             boot.console.say(&format!("{name} took {took} ms"));
         }
     }
-    boot.console.say(&format!("started in {} ms", began.elapsed().as_millis()));
+    let (slot, took) = (boot.line.slot.letter(), began.elapsed().as_millis());
+    boot.console.say(&format!("Bramble {version}, slot {slot}, started in {took} ms"));
     let terms = Terms {
         program: "/init".into(),
         appliance: vec!["run".into(), "--data".into(), boot.facts.data_dir.clone().into()],

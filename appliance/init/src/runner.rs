@@ -311,14 +311,16 @@ impl Supervisor {
                     self.give_up_resets();
                 }
             }
-            Verdict::EndTrial => {
-                self.console.say("the firmware on trial does not work; back to the one before");
-                if let Some((disk, state)) = &self.card {
-                    let _ = state.end_trial(&disk.device);
-                }
-                self.outcome = Some(Outcome::Reboot);
-            }
+            Verdict::EndTrial => self.end_trial(),
         }
+    }
+
+    fn end_trial(&mut self) {
+        self.console.say("the firmware on trial does not work; back to the one before");
+        if let Some((disk, state)) = &self.card {
+            let _ = state.end_trial(&disk.device);
+        }
+        self.outcome = Some(Outcome::Reboot);
     }
 
     fn give_up_resets(&mut self) {
@@ -499,7 +501,7 @@ impl Supervisor {
         let Some(running) = &mut self.appliance.running else { return };
         for line in running.said() {
             if let Some(memory) = &mut self.memory {
-                let _ = writeln!(memory, "{line}");
+                let _ = memory.write_all(format!("{line}\n").as_bytes());
             }
             self.console.pass_on(&line);
         }

@@ -4,6 +4,7 @@ use super::refused;
 use crate::pages::Ctx;
 use crate::pages::board::{Order, give};
 use axum::Json;
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::json;
@@ -28,4 +29,15 @@ pub(crate) async fn power_off(ctx: Ctx) -> Response {
 
 pub(crate) async fn factory_reset(ctx: Ctx) -> Response {
     order(&ctx, Order::Reset, "factory-reset").await
+}
+
+/// Only a board that was started for tests does it.
+pub(crate) async fn fail(ctx: Ctx, Path(how): Path<String>) -> Response {
+    let Some(system) = ctx.app.ports.system.clone() else {
+        return refused(StatusCode::NOT_FOUND, "There is no board of ours here.");
+    };
+    match system.fail(&how).await {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(why) => refused(StatusCode::FORBIDDEN, why),
+    }
 }

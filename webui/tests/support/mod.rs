@@ -155,6 +155,9 @@ impl System for Board {
             self.order("install").await
         })
     }
+    fn fail(&self, how: &str) -> Answer<'_, ()> {
+        self.order(&format!("fail {how}"))
+    }
 }
 
 /// A log in memory.

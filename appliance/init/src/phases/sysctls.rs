@@ -28,7 +28,7 @@ const SWITCHES: &[(&str, &str)] = &[
 pub(crate) fn run(boot: &mut Boot) {
     for (name, value) in SWITCHES {
         // Not every kernel has every switch; none of them is worth a word to the operator.
-        if let Err(error) = fs::write(format!("/proc/sys/{name}"), value) {
+        if let Err(error) = fs::write(format!("/proc/sys/{name}"), format!("{value}\n")) {
             boot.console.say(&format!("{name} could not be set to {value:?} ({error})"));
         }
     }

@@ -86,12 +86,24 @@ impl Supervisor {
                 return self.start_install(number, &path).err().map(refused);
             }
             Request::ConfirmFirmware => return self.confirm(number),
+            Request::GiveUpFirmware if self.terms.line.trial => {
+                self.end_trial();
+                return Some(Reply::Done);
+            }
+            Request::GiveUpFirmware => {
+                return Some(refused("This firmware is not on trial.".into()));
+            }
             Request::RewriteBootFile { text } => {
                 return self.rewrite_boot_file(number, text).err().map(refused);
             }
             Request::Supplicant { run } => return Some(reply(self.want_supplicant(run))),
             Request::Blink { seconds } => return Some(reply(self.start_blinking(seconds))),
             Request::FactoryReset => return self.factory_reset(number).err().map(refused),
+            Request::Fail { how: TestFailure::Kill } if self.terms.line.test => {
+                if let Some(running) = &self.appliance.running {
+                    running.signal(Signal::SIGKILL);
+                }
+            }
             Request::Fail { how } if self.terms.line.test => fail(how),
             Request::Fail { .. } => {
                 return Some(refused("This board was not started for tests.".into()));
@@ -323,7 +335,7 @@ fn open_upload(path: &Path, uploads: &Path) -> Result<File, String> {
 fn fail(how: TestFailure) {
     match how {
         TestFailure::Panic => panic!("asked for by a test"),
-        TestFailure::Hang => loop {
+        TestFailure::Hang | TestFailure::Kill => loop {
             thread::sleep(Duration::from_secs(3600));
         },
     }
