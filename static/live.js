@@ -73,7 +73,6 @@ const follow = async (part) => {
     if (document.hidden) continue;
     try {
       const answer = await ask(part.dataset.poll, 5000);
-      if (answer.redirected) location.reload();
       if (!answer.ok) continue;
       const html = await answer.text();
       if (html !== last) part.innerHTML = html;

@@ -5,11 +5,16 @@ use crate::ports::Radio;
 use model::status::{WifiStatus, WifiTrial, WifiVerdict};
 use model::{Country, WifiNetwork};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A network that let the board in is news for so long.
+const NEWS: Duration = Duration::from_secs(15 * 60);
 
 /// The network that was last tried from this page.
 #[derive(Clone, Debug)]
 pub(crate) struct Tried {
     ssid: String,
+    at: Instant,
     /// The trial the status showed before this one began.
     before: Option<WifiTrial>,
     /// What the radio answered, once it did.
@@ -44,7 +49,8 @@ pub(crate) fn start(
 ) {
     let before = app.ports.board.own().system.wifi.and_then(|w| w.trial);
     let ssid = network.ssid.to_string();
-    *lock(&app.tried) = Some(Tried { ssid: ssid.clone(), before, answer: None });
+    *lock(&app.tried) =
+        Some(Tried { ssid: ssid.clone(), at: Instant::now(), before, answer: None });
     app.ports.board.touch();
     let app = app.clone();
     tokio::spawn(async move {
@@ -58,6 +64,15 @@ pub(crate) fn start(
 
 /// Where the last attempt stands; None when there was none.
 pub(crate) fn stand(tried: Option<&Tried>, wifi: Option<&WifiStatus>) -> Option<Stand> {
+    let news = tried.is_some_and(|t| t.at.elapsed() < NEWS);
+    let old = |stand: &Stand| match stand {
+        Stand::Verdict(trial) => matches!(trial.verdict, WifiVerdict::Connected { .. }) && !news,
+        Stand::Failed { .. } => false,
+    };
+    latest(tried, wifi).filter(|stand| !old(stand))
+}
+
+fn latest(tried: Option<&Tried>, wifi: Option<&WifiStatus>) -> Option<Stand> {
     let shown = wifi.and_then(|w| w.trial.clone());
     let Some(tried) = tried else { return shown.map(Stand::Verdict) };
     let news = shown.clone().filter(|t| t.ssid == tried.ssid && shown != tried.before);
@@ -89,7 +104,12 @@ mod tests {
     #[test]
     fn an_old_verdict_is_not_taken_for_the_new_one() {
         let old = trial("home", WifiVerdict::WrongPassphrase);
-        let mut tried = Tried { ssid: "home".into(), before: Some(old.clone()), answer: None };
+        let mut tried = Tried {
+            ssid: "home".into(),
+            at: Instant::now(),
+            before: Some(old.clone()),
+            answer: None,
+        };
         let now = status(Some(old.clone()));
         let trying = Stand::Verdict(trial("home", WifiVerdict::Trying));
         assert_eq!(stand(Some(&tried), Some(&now)), Some(trying.clone()));
@@ -105,7 +125,9 @@ mod tests {
 
     #[test]
     fn what_could_not_be_tried_is_said() {
-        let tried = Tried { ssid: "home".into(), before: None, answer: Some(Err("busy".into())) };
+        let at = Instant::now();
+        let tried =
+            Tried { ssid: "home".into(), at, before: None, answer: Some(Err("busy".into())) };
         let failed = Stand::Failed { ssid: "home".into(), why: "Busy.".into() };
         assert_eq!(stand(Some(&tried), None), Some(failed));
         let known = trial("home", WifiVerdict::NoAddress);
@@ -113,5 +135,9 @@ mod tests {
         assert_eq!(stand(Some(&tried), Some(&now)), Some(Stand::Verdict(known.clone())));
         assert_eq!(stand(None, Some(&now)), Some(Stand::Verdict(known)));
         assert_eq!(stand(None, None), None);
+        let address = "192.168.1.77".parse().unwrap();
+        let joined = status(Some(trial("home", WifiVerdict::Connected { address })));
+        assert_eq!(stand(None, Some(&joined)), None, "long known");
+        assert!(stand(Some(&tried), Some(&joined)).is_some());
     }
 }

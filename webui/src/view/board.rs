@@ -177,8 +177,8 @@ fn card(c: &CardStatus) -> Vec<Fact> {
     facts.push(if c.errors > 0 {
         Fact::new("Errors", number(c.errors)).with(
             Tone::Bad,
-            "The card is failing or sits badly. Export the settings, then replace it with a new \
-             one of a good make.",
+            "The card is failing or sits badly. Keep a copy of the settings (/api/v1/settings) and of \
+             the sites, then replace it with a new one of a good make.",
         )
     } else {
         Fact::new("Errors", "none").with(Tone::Good, "")
