@@ -24,16 +24,15 @@ while [ ${#todo[@]} -gt 0 ]; do
     for library in $(needed "$file"); do
         to=$out/usr/lib/arm-linux-gnueabihf/$library
         [ ! -e "$to" ] || continue
-        from=$(find "$system/usr/lib/arm-linux-gnueabihf" "$system/lib" -name "$library" 2>/dev/null | head -1)
-        [ -n "$from" ] || { echo "assemble: no $library for $file" >&2; exit 1; }
+        from=$system/usr/lib/arm-linux-gnueabihf/$library
+        [ -e "$from" ] || { echo "assemble: no $library for $file" >&2; exit 1; }
         install -m 755 "$from" "$to"
         todo+=("$to")
     done
 done
-mv "$out/usr/lib/arm-linux-gnueabihf/ld-linux-armhf.so.3" "$out/lib/" 2>/dev/null ||
-    install -m 755 "$(find "$system" -name ld-linux-armhf.so.3 -not -type d | head -1)" "$out/lib/ld-linux-armhf.so.3"
-ln -s usr/lib/arm-linux-gnueabihf "$out/usr/lib/../../lib/arm-linux-gnueabihf" 2>/dev/null || true
-ln -sfn ../usr/lib/arm-linux-gnueabihf "$out/lib/arm-linux-gnueabihf"
+# Every program names its loader by this path.
+mv "$out/usr/lib/arm-linux-gnueabihf/ld-linux-armhf.so.3" "$out/lib/"
+ln -s ../usr/lib/arm-linux-gnueabihf "$out/lib/arm-linux-gnueabihf"
 
 # Modules as they were built, with the two lists that loading them takes.
 cp -r "$kernel"/modules/lib/modules/* "$out/lib/modules/"
