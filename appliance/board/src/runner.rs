@@ -28,8 +28,8 @@ pub struct Identity {
     pub model: Option<String>,
     /// The serial number.
     pub serial: Option<String>,
-    /// Hardware address of the wired interface, or of the wireless one, or the serial number's
-    /// end: what the board's own names end with.
+    /// Hardware address of the wired interface, or the serial number, or the hardware address of
+    /// the wireless one: what the board's own names end with.
     pub mac: Option<String>,
 }
 
@@ -88,7 +88,10 @@ impl Sensors {
             let text = text.trim();
             (!text.is_empty() && text != "00:00:00:00:00:00").then(|| text.to_owned())
         };
-        let mac = address("eth0").or_else(|| address("wlan0")).or_else(|| serial.clone());
+        // Wi-Fi comes late, and a name must be the same at every start. On boards where the wired
+        // interface comes late as well, its address ends with the serial number's digits.
+        let told = serial.clone().filter(|s| s.bytes().any(|b| b != b'0'));
+        let mac = address("eth0").or(told).or_else(|| address("wlan0"));
         Identity { model, serial, mac }
     }
 

@@ -100,6 +100,22 @@ fn a_pi_tells_how_it_feels() {
 }
 
 #[test]
+fn the_boards_name_does_not_depend_on_what_comes_late() {
+    let dir = tree(PI3);
+    let sensors = Sensors::new(dir.path(), None);
+    let name = || crate::setup_ssid(&sensors.identity().mac.unwrap()).unwrap().to_string();
+    assert_eq!(name(), "Bramble-7F3A");
+    std::fs::remove_dir_all(dir.path().join("sys/class/net/eth0")).unwrap();
+    assert_eq!(name(), "Bramble-7F3A");
+    std::fs::remove_dir_all(dir.path().join("sys/class/net/wlan0")).unwrap();
+    assert_eq!(name(), "Bramble-7F3A");
+    write(dir.path(), "proc/device-tree/serial-number", "0000000000000000\0");
+    assert_eq!(sensors.identity().mac, None);
+    write(dir.path(), "sys/class/net/wlan0/address", "b8:27:eb:19:2a:6f\n");
+    assert_eq!(name(), "Bramble-2A6F");
+}
+
+#[test]
 fn trouble_is_seen_and_remembered() {
     let dir = tree(PI3);
     let sensors = Sensors::new(dir.path(), None);

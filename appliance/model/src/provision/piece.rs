@@ -7,7 +7,6 @@ use crate::text::{Country, Hostname, Ssid};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 /// Which of the two links.
@@ -67,14 +66,13 @@ impl Piece {
         Self { line, what, secret }
     }
 
-    /// Sixteen digits for what may be seen, four for the secret. So short a trace of a secret
-    /// tells two of them apart well enough and helps nobody to guess one.
-    fn fingerprint(&self) -> (String, Option<String>) {
-        let public =
-            format!("{:016x}", hash(&serde_json::to_string(&self.what).unwrap_or_default()));
-        let hidden = !self.secret.is_empty() && !self.secret.is_mask();
-        let secret = hidden.then(|| format!("{:04x}", hash(self.secret.reveal()) & 0xffff));
-        (public, secret)
+    /// What it is remembered by. Nothing of its secret is in it.
+    fn fingerprint(&self) -> String {
+        format!("{:016x}", hash(&serde_json::to_string(&self.what).unwrap_or_default()))
+    }
+
+    fn has_secret(&self) -> bool {
+        !self.secret.is_empty() && !self.secret.is_mask()
     }
 }
 
@@ -100,29 +98,31 @@ impl Provision {
     /// What the board remembers of this file. What was refused is not remembered: it is tried
     /// again at the next start, and complained about again.
     pub fn digest(&self, refused: &Self) -> String {
-        let refused: BTreeSet<String> = refused.pieces.iter().map(|p| p.fingerprint().0).collect();
-        let mut digest = String::with_capacity(self.pieces.len() * 22);
-        for piece in &self.pieces {
-            let (public, secret) = piece.fingerprint();
-            if refused.contains(&public) {
-                continue;
+        let refused: BTreeSet<String> = refused.pieces.iter().map(Piece::fingerprint).collect();
+        let mut digest = String::with_capacity(self.pieces.len() * 17);
+        for fingerprint in self.pieces.iter().map(Piece::fingerprint) {
+            if !refused.contains(&fingerprint) {
+                digest.extend([&fingerprint, "\n"]);
             }
-            let _ = writeln!(digest, "{public}{}", secret.as_deref().unwrap_or("-"));
         }
         digest
     }
 
     /// What is new since the board remembered `digest`: changed pieces only, or everything when
-    /// nothing is remembered. A secret that was taken out of the file is nothing new.
+    /// nothing is remembered. A secret is taken out of the file once it is kept, so one that
+    /// stands there was written anew.
     #[must_use]
     pub fn fresh(&self, digest: &str) -> Self {
         let known: BTreeSet<&str> = digest.lines().collect();
+        // The hash in place of a password that was taken out is none that somebody wrote there:
+        // it must not undo a password that was chosen on the page since.
+        let hashed = known.contains(Piece::new(0, What::Password).fingerprint().as_str());
         let fresh = |piece: &&Piece| {
-            let (public, secret) = piece.fingerprint();
-            match secret {
-                Some(secret) => !known.contains(format!("{public}{secret}").as_str()),
-                None => !known.iter().any(|k| k.get(..16) == Some(public.as_str())),
-            }
+            let own_hash = hashed && matches!(piece.what, What::PasswordHash(_));
+            // This one stays readable for the owner of the board.
+            let stays = matches!(piece.what, What::SetupPassphrase);
+            (piece.has_secret() && !stays)
+                || !(own_hash || known.contains(piece.fingerprint().as_str()))
         };
         Self { pieces: self.pieces.iter().filter(fresh).cloned().collect() }
     }
@@ -132,8 +132,8 @@ impl Provision {
     }
 
     fn secret(&self, wanted: impl Fn(&What) -> bool) -> Option<&Secret> {
-        let secret = &self.find(wanted)?.secret;
-        (!secret.is_empty() && !secret.is_mask()).then_some(secret)
+        let piece = self.find(wanted)?;
+        piece.has_secret().then_some(&piece.secret)
     }
 
     /// The host name.

@@ -236,6 +236,37 @@ fn a_new_secret_over_the_stand_in_is_new() {
 }
 
 #[test]
+fn the_hash_that_took_the_passwords_place_does_not_undo_the_page() {
+    let text = "password = \"correct horse battery\"\n";
+    let before = good(text).digest(&Provision::default());
+    let (_, after, digest, _) = start(text, &Settings::default(), "");
+    // Whether the board remembers the file as it was or as it is now.
+    for remembered in [before.as_str(), digest.as_str()] {
+        assert!(good(&after).fresh(remembered).password_hash().is_none());
+        // The way back in for somebody who forgot the one chosen on the page.
+        let again = format!("{text}{after}");
+        assert!(read(&again).0.fresh(remembered).password().is_some());
+    }
+    // A board that was emptied takes it again.
+    assert_eq!(good(&after).fresh("").password_hash(), Some(HASH));
+    let other = after.replace("c2FsdHNhbHQ", "b3RoZXJzYWx0");
+    assert!(good(&other).fresh(&digest).password_hash().is_some());
+}
+
+#[test]
+fn nothing_of_a_secret_is_remembered() {
+    let other = GOOD
+        .replace("correct horse", "another horse")
+        .replace("T0KEN", "N3KOT")
+        .replace("pass\\word", "word\\pass")
+        .replace("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210")
+        .replace("s3cret", "t3rces");
+    assert_ne!(good(GOOD), good(&other));
+    let none = Provision::default();
+    assert_eq!(good(GOOD).digest(&none), good(&other).digest(&none));
+}
+
+#[test]
 fn a_secret_is_not_taken_out_before_it_is_kept() {
     let (file, _) = read(GOOD);
     assert!(file.password().is_some());
@@ -250,8 +281,9 @@ fn a_secret_is_not_taken_out_before_it_is_kept() {
         text.lines().filter(|l| !l.starts_with("#|")).collect::<Vec<_>>(),
         GOOD.lines().collect::<Vec<_>>()
     );
-    // The digest of a file whose secrets could not be taken out is remembered all the same.
-    assert!(file.fresh(&file.digest(&Provision::default())).is_empty());
+    // Until they can be, they count at every start; everything else is known.
+    let fresh = file.fresh(&file.digest(&Provision::default()));
+    assert!(fresh.password().is_some() && fresh.host_name().is_none());
 }
 
 #[test]
