@@ -66,6 +66,8 @@ pub struct Cmdline {
     pub emulated: bool,
     /// `bramble.hwsim`: so many simulated radios.
     pub hwsim: u8,
+    /// Not `bramble.cycles=off`: quick power cycles in a row are an order to start over.
+    pub cycles: bool,
 }
 
 impl Default for Cmdline {
@@ -77,6 +79,7 @@ impl Default for Cmdline {
             test: false,
             emulated: false,
             hwsim: 0,
+            cycles: true,
         }
     }
 }
@@ -103,6 +106,7 @@ impl Cmdline {
                 "test" => line.test = value == "1",
                 "emulated" => line.emulated = value == "1",
                 "hwsim" => line.hwsim = value.parse().unwrap_or(0).min(16),
+                "cycles" => line.cycles = value != "off",
                 _ => {}
             }
         }
@@ -118,7 +122,7 @@ mod tests {
     fn words_are_understood() {
         let line = Cmdline::parse(
             "console=ttyAMA0,115200 panic=10 bramble.slot=b bramble.trial=1 \
-             bramble.watchdog=soft bramble.test bramble.emulated=1 bramble.hwsim=2\n",
+             bramble.watchdog=soft bramble.test bramble.emulated=1 bramble.hwsim=2 bramble.cycles=off\n",
         );
         assert_eq!(
             line,
@@ -128,7 +132,8 @@ mod tests {
                 watchdog: Watchdog::Software,
                 test: true,
                 emulated: true,
-                hwsim: 2
+                hwsim: 2,
+                cycles: false,
             }
         );
     }

@@ -44,7 +44,7 @@ const LOOKING: Duration = Duration::from_secs(60);
 /// Addresses on the screen are at most so old.
 const DRAWING: Duration = Duration::from_secs(5);
 /// Switched off in this time after the first heartbeat, a start counts as a quick one.
-const QUICK: Duration = Duration::from_secs(20);
+const QUICK: Duration = Duration::from_secs(10);
 
 /// What process 1 does, as far as it differs between a board and a test.
 #[derive(Clone, Debug)]
@@ -187,7 +187,11 @@ impl Supervisor {
             dog: found.dog,
             jobs: found.jobs,
             events: found.events,
-            quick: if found.cold && found.card.is_some() { Quick::Pending } else { Quick::Over },
+            quick: if terms.line.cycles && found.cold && found.card.is_some() {
+                Quick::Pending
+            } else {
+                Quick::Over
+            },
             card: found.card,
             keep: found.keep,
             began: Instant::now(),

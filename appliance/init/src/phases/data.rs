@@ -119,6 +119,9 @@ fn look_for_orders(boot: &mut Boot, disk: &Disk) {
             );
         }
     }
+    if !boot.line.cycles {
+        return;
+    }
     let (state, device) = (std::sync::Arc::clone(&boot.state), disk.device.clone());
     let cycles = boot.patiently(Duration::from_secs(20), move || {
         let cycles = state.quick_cycles(&device)?;
