@@ -221,7 +221,12 @@ impl Card {
     pub fn check_data(&self) -> Result<Option<String>> {
         let copy = self.duplicate()?;
         let name = copy.data()?;
-        look("e2fsck", ["-y".into(), "-E".into(), "journal_only".into(), name.clone()])?;
+        // RECOVER among the incompatible features: there is a journal to replay. Without it even
+        // this would mend a little.
+        let superblock = self.read(self.partition(4)?.start + 2, 1)?;
+        if superblock.get(0x60).is_some_and(|features| features & 4 != 0) {
+            look("e2fsck", ["-p".into(), "-E".into(), "journal_only".into(), name.clone()])?;
+        }
         let (code, text) = look("e2fsck", ["-f".into(), "-n".into(), name])?;
         Ok(if code == 0 { None } else { Some(text) })
     }
