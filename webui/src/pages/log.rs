@@ -9,6 +9,8 @@ use http::{StatusCode, header};
 
 /// Lines a page shows; the download has them all.
 const SHOWN: usize = 300;
+/// Lines of a crashed run a page shows.
+const LAST: usize = 60;
 /// A longer line is cut on the page.
 const WIDEST: usize = 2000;
 
@@ -51,6 +53,16 @@ impl Line {
     }
 }
 
+/// The last lines of a long text.
+fn the_end(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let skipped = lines.len().saturating_sub(LAST);
+    let kept = lines.get(skipped..).unwrap_or_default().iter();
+    let kept: Vec<String> = kept.map(|l| l.chars().take(WIDEST).collect()).collect();
+    let before = if skipped > 0 { "(more in the download)\n" } else { "" };
+    format!("{before}{}", kept.join("\n"))
+}
+
 /// Those of `lines` that have every word of the filter, capital or small.
 fn matching<'a>(lines: &'a [String], filter: &str) -> Vec<&'a String> {
     let words: Vec<String> = filter.split_whitespace().map(str::to_lowercase).collect();
@@ -87,7 +99,7 @@ fn newest(ctx: &Ctx) -> LinesPart {
 
 pub(crate) async fn show(ctx: Ctx) -> PageResult {
     let lines = newest(&ctx);
-    let last_words = ctx.app.ports.journal.last_words();
+    let last_words = ctx.app.ports.journal.last_words().map(|words| the_end(&words));
     let filter = ctx.query.first("q").chars().take(200).collect();
     page(&LogPage { shell: ctx.shell("Log", "more"), filter, last_words, lines })
 }
@@ -131,5 +143,13 @@ mod tests {
         assert_eq!(matching(&lines, "  "), [&lines[0], &lines[1]]);
         assert_eq!(matching(&lines, "Master VRRP"), [&lines[1]]);
         assert!(matching(&lines, "x").is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_long_text_is_its_last_lines() {
+        assert_eq!(the_end("a\nb\n"), "a\nb");
+        let long = (0..1000).map(|n| format!("{n}\n")).collect::<String>();
+        let end = the_end(&long);
+        assert!(end.starts_with("(more in the download)\n940\n") && end.ends_with("\n999"));
     }
 }

@@ -12,7 +12,7 @@ struct Served {
     at: SocketAddr,
     trigger: control::ShutdownTrigger,
     task: tokio::task::JoinHandle<()>,
-    _node: support::Node,
+    node: support::Node,
 }
 
 async fn served() -> Served {
@@ -23,7 +23,7 @@ async fn served() -> Served {
     let at = listener.local_addr().unwrap();
     let (trigger, shutdown) = Shutdown::new();
     let task = tokio::spawn(webui::serve(listener, node.ports.clone(), shutdown));
-    Served { at, trigger, task, _node: node }
+    Served { at, trigger, task, node }
 }
 
 /// Sends bytes and reads until the other end closes.
@@ -130,4 +130,45 @@ async fn stopping_ends_streams_and_returns() {
     served.trigger.trigger();
     tokio::time::timeout(Duration::from_secs(5), served.task).await.unwrap().unwrap();
     assert!(TcpStream::connect(served.at).await.is_err());
+}
+
+/// Begins to send a firmware and stops in the middle.
+async fn half_a_firmware(served: &Served) -> (TcpStream, std::path::PathBuf) {
+    use webui::System;
+    let path = served.node.system.upload();
+    let mut stream = TcpStream::connect(served.at).await.unwrap();
+    let head = format!(
+        "PUT /api/v1/firmware HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {}\r\n\
+         Content-Length: 1000000\r\n\r\n",
+        basic(PASSWORD)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[7; 300_000]).await.unwrap();
+    let path_there = path.clone();
+    until(move || path_there.exists()).await;
+    (stream, path)
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let looking = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), looking).await.unwrap();
+}
+
+#[tokio::test]
+async fn half_a_firmware_leaves_nothing_and_takes_no_turn() {
+    let served = served().await;
+    let (stream, path) = half_a_firmware(&served).await;
+    drop(stream);
+    let gone = path.clone();
+    until(move || !gone.exists()).await;
+    let (_stream, path) = half_a_firmware(&served).await;
+    served.trigger.trigger();
+    served.task.await.unwrap();
+    let gone = path.clone();
+    until(move || !gone.exists()).await;
+    assert!(served.node.system.orders.lock().unwrap().is_empty());
 }
