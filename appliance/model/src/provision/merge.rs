@@ -46,7 +46,7 @@ impl Provision {
             waiting.retain(|piece| {
                 let mut next = now.clone();
                 let found = match apply(piece, &mut next, id) {
-                    Ok(()) => news(&next, &known).into_iter().map(|p| p.to_string()).collect(),
+                    Ok(()) => news(&next, &known).into_iter().map(|p| piece.says(p)).collect(),
                     Err(error) => vec![error],
                 };
                 if found.is_empty() {
@@ -62,6 +62,17 @@ impl Provision {
         }
         let refused = Self { pieces: waiting.into_iter().cloned().collect() };
         Merged { settings: now, refused, mistakes }
+    }
+}
+
+impl Piece {
+    /// The path of a problem says where in the settings it is. In the file it stands like that
+    /// only in sections of the settings; elsewhere the line is enough.
+    fn says(&self, problem: Problem) -> String {
+        match self.what {
+            What::Section { .. } => problem.to_string(),
+            _ => problem.problem,
+        }
     }
 }
 

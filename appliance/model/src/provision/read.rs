@@ -244,7 +244,7 @@ impl Reader<'_> {
     fn password_hash(&mut self, line: u32, value: &Value<'_>) {
         let Some(text) = self.text(line, "password_hash", value) else { return };
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"$=,+/.-".contains(&b));
-        if text.starts_with("$argon2id$") && text.len() <= 256 && plain {
+        if text.len() <= 256 && plain && affordable(text) {
             self.pieces.push(Piece::new(line, What::PasswordHash(text.to_owned())));
         } else {
             self.wrong(
@@ -443,4 +443,22 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// A PHC string of argon2id that a board with little memory can check: at most 64 MiB, a few
+/// rounds.
+fn affordable(hash: &str) -> bool {
+    let Some(rest) = hash.strip_prefix("$argon2id$v=19$") else { return false };
+    let Some((costs, rest)) = rest.split_once('$') else { return false };
+    let cost = |name: &str, most: u32| {
+        let mut all = costs.split(',').filter_map(|c| c.split_once('='));
+        let value = all.find(|(n, _)| *n == name).and_then(|(_, v)| v.parse::<u32>().ok());
+        value.is_some_and(|v| (1..=most).contains(&v))
+    };
+    let parts = rest.split('$');
+    cost("m", 64 * 1024)
+        && cost("t", 16)
+        && cost("p", 16)
+        && parts.clone().count() == 2
+        && parts.into_iter().all(|p| p.len() >= 8)
 }

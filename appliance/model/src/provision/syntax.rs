@@ -10,6 +10,8 @@ use toml::de::{DeTable, DeValue};
 /// Mistakes of form after which the rest is left alone.
 const MAX_MISTAKES: usize = 40;
 
+/// Nothing in a settings document is deeper, in dots or brackets on a line.
+const DEEPEST: usize = 24;
 /// The parser's words for a text or list that does not end.
 const UNCLOSED: [&str; 3] = ["unclosed", "expected `\"`", "expected `'`"];
 
@@ -28,6 +30,7 @@ pub(super) fn usable(text: &str) -> (String, Vec<Mistake>) {
     let mut text = lone_returns(text);
     blank(&mut text, 0..head + reported);
     other_encodings(&mut text, &mut mistakes);
+    too_deep(&mut text, &mut mistakes);
     for _ in 0..MAX_MISTAKES {
         let Some((range, mistake)) = first_mistake(&text) else {
             return (text, mistakes);
@@ -46,6 +49,10 @@ pub(super) fn usable(text: &str) -> (String, Vec<Mistake>) {
 
 fn first_mistake(text: &str) -> Option<(Range<usize>, Mistake)> {
     let (table, errors) = DeTable::parse_recoverable(text);
+    let everything = |words: &str| Some((0..text.len(), Mistake::new(0, words)));
+    if errors.iter().any(|e| e.span().is_none()) {
+        return everything("lists in this file are nested too deep; nothing of it is used");
+    }
     let at = |e: &toml::de::Error| e.span().map_or(0, |s| s.start).min(text.len());
     let first = errors.iter().min_by_key(|e| at(e))?;
     let start = at(first);
@@ -65,7 +72,7 @@ fn first_mistake(text: &str) -> Option<(Range<usize>, Mistake)> {
         return Some((head.start..tail.end, Mistake::new(line_of(text, start), words)));
     }
     let Some(line) = readable_line(text, start) else {
-        return Some((0..text.len(), Mistake::new(0, "this file cannot be read; nothing is used")));
+        return everything("this file cannot be read; nothing of it is used");
     };
     let source = text.get(line.clone()).unwrap_or_default();
     let mistake = Mistake::new(line_of(text, line.start), sentence(source, first.message()));
@@ -192,6 +199,26 @@ fn other_encodings(text: &mut String, mistakes: &mut Vec<Mistake>) {
         let words = "this line has letters that are not UTF-8; save the file again as UTF-8";
         mistakes.push(Mistake::new(line_of(text, at), words));
         blank(text, line);
+    }
+}
+
+/// The parser refuses depth for the file as a whole; here it costs its line alone.
+fn too_deep(text: &mut String, mistakes: &mut Vec<Mistake>) {
+    let mut deep = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let name = line.split_once('=').map_or(line, |(name, _)| name);
+        let dots = name.matches('.').count();
+        let comment = line.trim_start().starts_with('#');
+        if !comment && (dots > DEEPEST || line.matches(['[', '{']).count() > DEEPEST) {
+            deep.push(at..at + line.len());
+        }
+        at += line.len();
+    }
+    for range in deep {
+        let words = "this line is nested too deep to mean anything";
+        mistakes.push(Mistake::new(line_of(text, range.start), words));
+        blank(text, range);
     }
 }
 

@@ -326,6 +326,8 @@ fn each_mistake_has_its_line_and_a_sentence() {
         ("password = \"aaaaaaaaaaaaa\"", "repeated"),
         ("password = 1234567890", "password is a text"),
         ("password_hash = \"5f4dcc3b5aa765d61d8327deb882cf99\"", "no hash of a password"),
+        ("password_hash = \"$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g\"", "no hash"),
+        ("password_hash = \"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ\"", "no hash"),
         ("join_token = \"a\\tb\"", "no join token"),
         ("eth0 = \"192.168.1.10/24\"", "write [eth0] on a line of its own"),
         ("eth0.address = \"192.168.1.10\"", "address with a prefix"),
@@ -355,6 +357,7 @@ fn each_mistake_has_its_line_and_a_sentence() {
         ("host_name = \"caf\u{fffd}\"", "UTF-8"),
         ("host_name = \"a\"\u{a0}", "something stands behind it"),
         ("[eth0", "heading cannot be read"),
+        ("roles = [[[[[[[[[[[[[[[[[[[[[[[[[[[", "too deep"),
         ("[eth0]]", "heading cannot be read"),
     ];
     for (line, words) in cases {
@@ -522,6 +525,31 @@ fn dhcp_takes_a_static_address_away() {
     let moved = good("[eth0]\naddress = \"10.0.0.2/8\"\n").edits(&base, &id());
     assert_eq!(moved.mistakes, []);
     assert_eq!(moved.settings.node(&id()).unwrap().eth0.gateway, None);
+}
+
+#[test]
+fn depth_is_no_danger() {
+    let deep =
+        |prefix: &str, part: &str, end: &str| format!("{prefix}{}{end}", part.repeat(11_000));
+    let texts = [
+        deep("cluster", ".a", " = 1\n"),
+        deep("x", ".a", " = 1\n"),
+        deep("[vrrp", ".a", "]\n"),
+        deep("[[sites", ".a", "]]\n"),
+        deep("roles = ", "[", "\n"),
+        deep("roles = [", "[],", "]\n"),
+        deep("cluster = ", "{a=", "\n"),
+        deep("", "a.b={", "\n"),
+        deep("roles = ", "[\n", "\n"),
+    ];
+    for text in texts {
+        let small = std::thread::Builder::new().stack_size(512 * 1024);
+        small
+            .spawn(move || survives(&format!("{text}host_name = \"x\"\n")))
+            .unwrap()
+            .join()
+            .unwrap();
+    }
 }
 
 /// xorshift; the seed is fixed, so a failure comes back.
