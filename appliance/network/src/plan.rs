@@ -226,6 +226,7 @@ pub(crate) fn plan(wanted: &Wanted, view: &View, taken: &BTreeSet<u32>) -> Plan 
     for link in &wanted.links {
         match view.interface(&link.name) {
             Some(interface) => plan.take_on(link, interface, view, taken, &mut keep),
+            None if link.learned => {}
             None => plan.problems.push(format!(
                 "this board has no {}: {} is set when it appears",
                 link.name, link.address

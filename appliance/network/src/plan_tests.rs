@@ -281,3 +281,97 @@ fn the_settings_of_the_reference_cluster() {
     assert!(of("lbmaster", false).floating.is_empty());
     assert_eq!(of("stranger", true), Wanted::default());
 }
+
+/// What a DHCP server lent eth0.
+fn lease(address: &str, router: &str) -> Source {
+    let lease = crate::dhcp::lease::Lease {
+        address: cidr(address),
+        router: Some(ip(router)),
+        dns: Vec::new(),
+        domain: None,
+        ntp: Vec::new(),
+        server: ip(router),
+        seconds: Some(60),
+        renew: None,
+        rebind: None,
+        over: None,
+    };
+    Source { carrier: true, lease: Some(lease), local: None }
+}
+
+fn known(sources: &[(&str, Source)]) -> Learned {
+    let sources = sources.iter().map(|(name, source)| ((*name).to_owned(), source.clone()));
+    Learned { dhcp: true, sources: sources.collect(), ..Learned::default() }
+}
+
+/// A node with these static addresses, and the cluster's router.
+fn snapshot(eth0: Option<&str>, wlan0: Option<&str>) -> Snapshot {
+    let mut settings = model::Settings::default();
+    settings.cluster.gateway = Some(ip("192.168.1.1"));
+    let id: model::NodeId = "web01".parse().unwrap();
+    let link = |address: Option<&str>| model::Link { address: address.map(cidr), gateway: None };
+    let node = Node { id: id.clone(), eth0: link(eth0), wlan0: link(wlan0), ..Node::default() };
+    settings.nodes.push(node);
+    Snapshot::new(model::Revision(1), settings, &id)
+}
+
+#[test]
+fn a_lease_stands_in_where_the_settings_say_nothing() {
+    let both = known(&[
+        ("eth0", lease("192.168.1.50/24", "192.168.1.254")),
+        ("wlan0", lease("192.168.1.51/24", "192.168.1.254")),
+    ]);
+    let wanted = Wanted::of(&snapshot(None, Some("192.168.1.20/24")), &both);
+    let line = |l: &WantedLink| (l.address.to_string(), l.gateway, l.metric, l.table, l.learned);
+    let lines: Vec<_> = wanted.links.iter().map(line).collect();
+    let lent = ("192.168.1.50/24".to_owned(), Some(ip("192.168.1.254")), 100, 183, true);
+    let set = ("192.168.1.20/24".to_owned(), Some(ip("192.168.1.1")), 60, 184, false);
+    assert_eq!(lines, [lent, set]);
+    let off = Learned { dhcp: false, ..both.clone() };
+    assert_eq!(Wanted::of(&snapshot(None, None), &off), Wanted::default());
+    let lent = Learned { reserved: BTreeSet::from(["eth0".to_owned()]), ..both };
+    let rest = Wanted::of(&snapshot(Some("192.168.1.10/24"), None), &lent);
+    assert_eq!(rest.links.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["wlan0"]);
+
+    let alone = Source { carrier: true, lease: None, local: Some(cidr("169.254.7.7/16")) };
+    let wanted = Wanted::of(&snapshot(None, None), &known(&[("eth0", alone)]));
+    let line = line(&wanted.links[0]);
+    assert_eq!(line, ("169.254.7.7/16".to_owned(), None, 300, 183, true));
+}
+
+#[test]
+fn an_interface_that_waits_for_an_address_is_switched_on_once() {
+    let wanted = Wanted::of(&snapshot(None, None), &known(&[]));
+    assert_eq!((wanted.links.len(), &wanted.waiting), (0, &vec!["eth0".to_owned()]));
+    let mut view = board();
+    assert_eq!(settle(&wanted, &mut view), [Op::SwitchOn(2)]);
+    let again = plan(&wanted, &board(), &BTreeSet::from([2]));
+    assert_eq!((again.ops, again.problems), (vec![], vec![]), "somebody switched it off");
+}
+
+#[test]
+fn a_lease_is_found_again_and_an_address_of_the_settings_is_none() {
+    let source = lease("192.168.1.50/24", "192.168.1.254");
+    let mut view = board();
+    settle(&Wanted::of(&snapshot(None, None), &known(&[("eth0", source)])), &mut view);
+    let found = Some((cidr("192.168.1.50/24"), Some(ip("192.168.1.254"))));
+    assert_eq!((left_behind(2, &view), left_behind(3, &view)), (found, None));
+    let mut view = board();
+    settle(&wanted(), &mut view);
+    assert_eq!(left_behind(2, &view), None);
+}
+
+#[test]
+fn a_missing_radio_is_no_problem_where_nobody_asked_for_one() {
+    let source = lease("192.168.1.50/24", "192.168.1.254");
+    let wanted =
+        Wanted::of(&snapshot(None, None), &known(&[("eth0", source.clone()), ("wlan0", source)]));
+    let mut view = board();
+    view.interfaces.truncate(1);
+    settle(&wanted, &mut view);
+    let found = plan(&wanted, &view, &BTreeSet::from([2]));
+    assert_eq!((found.working, found.problems), (vec!["eth0".to_owned()], vec![]));
+    view.interfaces[0].running = false;
+    let found = plan(&wanted, &view, &BTreeSet::from([2]));
+    assert_eq!((found.working, found.problems), (vec![], vec![]));
+}

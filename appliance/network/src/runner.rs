@@ -41,18 +41,19 @@ pub fn start(
 ) -> Handle {
     let handle = Handle::default();
     let held = handle.clone();
-    tokio::spawn(setup::runner::run(handle.clone(), shutdown.clone()));
     let (facts, known) = watch::channel(Facts::default());
+    let service = Service { reporter: reporter.clone(), shutdown: shutdown.clone() };
+    let owner = handle.clone();
+    service.start(move |shutdown| setup::runner::run(owner.clone(), shutdown));
     if options.mdns {
-        tokio::spawn(mdns::runner::run(known.clone(), shutdown.clone()));
+        let known = known.clone();
+        service.start(move |shutdown| mdns::runner::run(known.clone(), shutdown));
     }
     if let Some(clock) = options.clock.clone() {
-        tokio::spawn(time::runner::run(
-            clock,
-            options.time_servers.clone(),
-            known,
-            shutdown.clone(),
-        ));
+        let servers = options.time_servers.clone();
+        service.start(move |shutdown| {
+            time::runner::run(clock.clone(), servers.clone(), known.clone(), shutdown)
+        });
     }
     tokio::spawn(supervise(reporter.clone(), shutdown.clone(), move || {
         let outside = Outside {
@@ -64,6 +65,24 @@ pub fn start(
         run(snapshots.clone(), shutdown.clone(), outside)
     }));
     handle
+}
+
+/// Runs a part that has nothing to report, and again when it has failed.
+struct Service {
+    reporter: Reporter,
+    shutdown: Shutdown,
+}
+
+impl Service {
+    fn start<F, R>(&self, part: F)
+    where
+        F: Fn(Shutdown) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let (reporter, shutdown) = (self.reporter.clone(), self.shutdown.clone());
+        let stop = shutdown.clone();
+        tokio::spawn(supervise(reporter, shutdown, move || part(stop.clone())));
+    }
 }
 
 /// What outlives a failure of [`run`].
@@ -296,8 +315,9 @@ impl Runner {
             self.pace.corrected(Instant::now());
         }
         let view = self.kernel.view()?;
-        for link in &self.wanted.links {
-            self.taken.extend(view.interface(&link.name).filter(|i| i.up).map(|i| i.index));
+        let names = self.wanted.links.iter().map(|link| &link.name).chain(&self.wanted.waiting);
+        for name in names {
+            self.taken.extend(view.interface(name).filter(|i| i.up).map(|i| i.index));
         }
         let Plan { ops, working, problems: found } = plan(&self.wanted, &view, &self.taken);
         problems.extend(found);
@@ -398,7 +418,7 @@ fn without_an_address(known: &Learned, working: &[String]) -> Option<String> {
     }
     let reason = |(name, source): (&String, &Source)| match (source.carrier, source.local) {
         (false, _) if name.starts_with("wl") => format!("{name} is on no Wi-Fi network"),
-        (false, _) => format!("{name} has no cable"),
+        (false, _) => format!("{name} has no cable, or is switched off"),
         (true, Some(local)) => format!(
             "no DHCP server answers on {name}, which uses {} meanwhile and reaches only what is \
              on the same cable",

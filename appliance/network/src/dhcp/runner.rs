@@ -1,6 +1,8 @@
 //! The edge: one task for each interface without an address in the settings.
 
+use crate::dhcp::client::Output;
 use crate::dhcp::machine::{Input, Machine, Source};
+use crate::dhcp::message::{Kind, Message};
 use crate::dhcp::sockets::{Received, Sockets};
 use crate::uptime;
 use model::Cidr;
@@ -114,6 +116,7 @@ impl Clients {
                 sources: self.sources.clone(),
                 news: self.news.clone(),
                 memory: self.memory.clone(),
+                said: String::new(),
             };
             let task = tokio::spawn(edge.run(receiver));
             self.tasks.insert(name, Task { place: sender, task });
@@ -132,6 +135,8 @@ struct Edge {
     sources: Sources,
     news: Arc<Notify>,
     memory: Option<Arc<dyn LeaseMemory>>,
+    /// Why it last could not ask.
+    said: String,
 }
 
 impl Edge {
@@ -147,8 +152,10 @@ impl Edge {
                     self.connected(sockets, &mut place).await
                 }
                 Err(error) => {
-                    if now.carrier {
-                        tracing::warn!("{} cannot ask for an address: {error}", self.name);
+                    let why = error.to_string();
+                    if now.carrier && why != self.said {
+                        tracing::warn!("{} cannot ask for an address: {why}", self.name);
+                        self.said = why;
                     }
                     self.act(&Input::Carrier(false), None);
                     let retry = if now.carrier { RETRY } else { LOOK };
@@ -225,6 +232,16 @@ impl Edge {
     fn act(&mut self, input: &Input<'_>, sockets: Option<&Sockets>) {
         for output in self.machine.handle(input, uptime::now()) {
             let Some(sockets) = sockets else { continue };
+            if let Output::Broadcast(Message {
+                kind: Kind::Decline, requested: Some(taken), ..
+            }) = &output
+            {
+                let name = &self.name;
+                tracing::warn!(
+                    "{name} was lent {taken}, but another host uses that address already; it asks \
+                     for another one"
+                );
+            }
             if let Err(error) = sockets.send(&output) {
                 // Asked again later: the interface may be going down this very moment.
                 tracing::debug!("{}: {output:?} was not sent: {error}", self.name);

@@ -332,7 +332,8 @@ impl Responder {
             // RFC 6762 9: the same name and type, and something else in it.
             let conflict = about.iter().any(|r| {
                 let same = |m: &&Record| m.name == r.name && m.kind == r.kind;
-                r.ttl > 0 && mine.iter().find(same).is_some_and(|m| m.data != r.data)
+                let differs = mine.iter().find(same).is_some_and(|m| m.data != r.data);
+                r.ttl > 0 && differs && !self.is_echo(r)
             });
             match state {
                 State::Standby { .. } if goodbye => self.begin(which, now, LOST_PAUSE),
@@ -344,6 +345,11 @@ impl Responder {
                 _ => {}
             }
         }
+    }
+
+    /// What this node said on another link, repeated here by a router that joins the two.
+    fn is_echo(&self, record: &Record) -> bool {
+        record.kind == A && self.links.iter().any(|l| l.address.addr().octets()[..] == record.data)
     }
 
     fn give_way(&mut self, which: Which, now: Duration) {
@@ -381,7 +387,8 @@ impl Responder {
             let mine = self.unique(which, link.address.addr());
             let lost = mine.iter().any(|m| {
                 let theirs = order(&message.authorities, &m.name);
-                !theirs.is_empty() && theirs > order(&mine, &m.name)
+                let echo = message.authorities.iter().any(|r| r.name == m.name && self.is_echo(r));
+                !theirs.is_empty() && !echo && theirs > order(&mine, &m.name)
             });
             if lost {
                 self.begin(which, now, LOST_PAUSE);

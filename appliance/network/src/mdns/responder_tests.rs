@@ -295,6 +295,31 @@ fn of_two_interfaces_in_one_subnet_the_first_speaks() {
 }
 
 #[test]
+fn what_a_reflector_repeats_is_no_conflict() {
+    let mut node = Responder::new(Chance::seeded(1));
+    let links = [link(ETH, "192.168.1.10/24"), link(WLAN, "10.0.0.1/8")];
+    let mut now = Duration::ZERO;
+    node.follow("web01", &links, now);
+    let mut said = 0;
+    for _ in 0..40 {
+        let Some(due) = node.due() else { break };
+        now = due;
+        for output in node.tick(now) {
+            // Out on one link, back in on the other one, from the router's address there.
+            let (other, router) = match output.link {
+                ETH => (WLAN, Ipv4Addr::new(10, 0, 0, 254)),
+                _ => (ETH, ip(254)),
+            };
+            said += 1;
+            node.message(other, SocketAddrV4::new(router, PORT), &output.message, now);
+        }
+    }
+    assert_eq!(node.due(), None, "settled");
+    assert_eq!((said, &node.names), (20, &Names::new("web01", 1)));
+    assert!(node.own.held() && node.shared.unwrap().held());
+}
+
+#[test]
 fn a_new_name_says_goodbye_to_the_old_one() {
     let mut air = Air::new(&["Web01"]);
     air.pass(Duration::from_secs(5));
