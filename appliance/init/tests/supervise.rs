@@ -3,6 +3,8 @@
 //! No test harness: the loop reaps every child of its process and reads its signals, so that each
 //! case has a supervisor of its own, which is this same binary with another argument.
 
+#![expect(clippy::unwrap_used, reason = "a test states what it expects")]
+
 use init::channel::{Request, TestFailure};
 use init::facts::Facts;
 use init::{Client, Cmdline, Outcome, Paths, Supervisor, Terms, USER};
@@ -62,7 +64,8 @@ struct Board {
 
 impl Board {
     fn start(mode: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        // In memory, as on a board: a card's pauses are no part of this.
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let at = directory.path().join("reports");
         let reports = UnixDatagram::bind(&at).unwrap();
@@ -326,7 +329,8 @@ fn appliance(directory: &Path, mode: &str) {
         unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.unwrap();
     }
     if mode == "parent" {
-        Command::new(std::env::current_exe().unwrap()).arg("brief").spawn().unwrap();
+        #[expect(clippy::zombie_processes, reason = "an orphan is what is wanted")]
+        let _orphan = Command::new(std::env::current_exe().unwrap()).arg("brief").spawn().unwrap();
     }
     report(&format!("started {}", std::process::id()));
     client.heartbeat();
