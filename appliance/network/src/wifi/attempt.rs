@@ -4,7 +4,8 @@
 use super::command::{Ask, Field};
 use super::error::Error;
 use super::event::Event;
-use super::runner::{Runner, add};
+use super::programming::add;
+use super::runner::Runner;
 use super::setup::Place;
 use super::station::Entry;
 use super::trial::{Ability, Input, Step, Trial};
@@ -13,9 +14,8 @@ use model::status::{WifiTrial, WifiVerdict};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// While the access point is up, the networks of the settings are looked for so often; twice as
-/// long after each failure.
-pub(super) const RETRY_FIRST: Duration = Duration::from_secs(30);
+/// While the access point is up, the networks of the settings are looked for after half the
+/// patience of the policy, and after twice as long for each failure, up to this.
 const RETRY_LONGEST: Duration = Duration::from_secs(300);
 /// And at most so often while a phone is on it: looking around costs it packets.
 const RETRY_OCCUPIED: Duration = Duration::from_secs(120);
@@ -154,7 +154,7 @@ impl Runner {
         self.poll_due_now();
         let mut done = Ok(());
         if joined {
-            self.retry_pause = RETRY_FIRST;
+            self.retry_pause = self.options.patience / 2;
             let network = attempt.trial.network().clone();
             done = self.keep(&attempt, &network).await;
             if attempt.shown {

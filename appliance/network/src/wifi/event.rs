@@ -20,6 +20,8 @@ pub(crate) enum Event {
     AuthReject {
         /// 3 for SAE.
         kind: u16,
+        /// SAE's second step is where the passphrases are compared.
+        step: u16,
         status: u16,
     },
     AssocReject {
@@ -88,6 +90,7 @@ fn event(text: &str) -> Event {
         "CTRL-EVENT-SSID-TEMP-DISABLED" => temp_disabled(rest),
         "CTRL-EVENT-AUTH-REJECT" => Event::AuthReject {
             kind: number(rest, "auth_type").unwrap_or(0),
+            step: number(rest, "auth_transaction").unwrap_or(0),
             status: number(rest, "status_code").unwrap_or(0),
         },
         "CTRL-EVENT-ASSOC-REJECT" => Event::AssocReject {
@@ -163,7 +166,7 @@ mod tests {
         assert_eq!(
             of("CTRL-EVENT-AUTH-REJECT 02:00:00:00:01:00 auth_type=3 auth_transaction=2 \
                 status_code=15"),
-            Event::AuthReject { kind: 3, status: 15 }
+            Event::AuthReject { kind: 3, step: 2, status: 15 }
         );
         assert_eq!(
             of("CTRL-EVENT-ASSOC-REJECT bssid=00:00:00:00:00:00 status_code=16"),

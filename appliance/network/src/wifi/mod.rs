@@ -18,10 +18,12 @@ mod event;
 mod genl;
 mod policy;
 mod ports;
+mod programming;
 mod radio;
 mod reply;
 mod runner;
 mod setup;
+mod show;
 mod station;
 mod trial;
 

@@ -27,14 +27,19 @@ pub(crate) struct Facts {
 }
 
 /// Whether it should be up, with a memory of what was.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Policy {
+    patience: Duration,
     open: bool,
     /// Since when things have been other than they should be for its present state.
     since: Option<Instant>,
 }
 
 impl Policy {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { patience, open: false, since: None }
+    }
+
     pub(crate) fn open(&self) -> bool {
         self.open
     }
@@ -57,7 +62,7 @@ impl Policy {
             let since = *self.since.get_or_insert(now);
             // Nobody knows this board, and it knows no network: there is nothing to wait for.
             let at_once = !way_in && !facts.claimed && !facts.networks;
-            let waited = now.saturating_duration_since(since) >= PATIENCE;
+            let waited = now.saturating_duration_since(since) >= self.patience;
             if at_once || (waited && !(self.open && facts.trial)) {
                 self.open = !self.open;
                 self.since = None;
@@ -104,18 +109,18 @@ mod tests {
 
     #[test]
     fn a_new_board_is_open_at_once_with_or_without_a_cable() {
-        assert!(Policy::default().judge(NEW, at(0)));
-        assert!(Policy::default().judge(Facts { wired: true, ..NEW }, at(0)));
+        assert!(Policy::new(PATIENCE).judge(NEW, at(0)));
+        assert!(Policy::new(PATIENCE).judge(Facts { wired: true, ..NEW }, at(0)));
     }
 
     #[test]
     fn networks_from_the_card_get_their_time_first() {
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(PATIENCE);
         let facts = Facts { networks: true, ..NEW };
         assert!(!policy.judge(facts, at(0)));
         assert!(!policy.judge(facts, at(59)));
         assert!(policy.judge(facts, at(60)));
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(PATIENCE);
         assert!(!policy.judge(facts, at(0)));
         for s in 1..600 {
             assert!(!policy.judge(Facts { wireless: true, ..facts }, at(s)));
@@ -124,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_claimed_board_with_a_network_is_closed() {
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(PATIENCE);
         for s in 0..600 {
             assert!(!policy.judge(Facts { wired: true, ..LOST }, at(s)));
         }
@@ -132,7 +137,7 @@ mod tests {
 
     #[test]
     fn it_comes_after_a_minute_without_and_goes_after_a_minute_with_a_network() {
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(PATIENCE);
         assert!(!policy.judge(LOST, at(0)));
         assert!(policy.judge(LOST, at(60)));
         let back = Facts { wired: true, ..LOST };
@@ -145,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_network_that_comes_and_goes_does_not_make_it_flap() {
-        let (mut policy, mut changes, mut last) = (Policy::default(), 0, false);
+        let (mut policy, mut changes, mut last) = (Policy::new(PATIENCE), 0, false);
         for s in 0..3600 {
             let wired = (s / 40) % 2 == 0;
             let open = policy.judge(Facts { wired, ..LOST }, at(s));
@@ -157,7 +162,7 @@ mod tests {
 
     #[test]
     fn claiming_over_it_does_not_cut_the_phone_off() {
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(PATIENCE);
         assert!(policy.judge(NEW, at(0)));
         for s in 1..300 {
             assert!(policy.judge(Facts { claimed: true, ..NEW }, at(s)));
@@ -171,7 +176,7 @@ mod tests {
 
     #[test]
     fn never_while_an_attempt_runs_does_it_close_and_never_is_it_up_with_a_role() {
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(PATIENCE);
         assert!(policy.judge(NEW, at(0)));
         let busy = Facts { claimed: true, wired: true, trial: true, ..NEW };
         assert!(policy.judge(busy, at(10)));
@@ -183,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_radio_that_was_needed_for_the_network_is_left_alone() {
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(PATIENCE);
         assert!(policy.judge(NEW, at(0)));
         policy.close();
         let joined = Facts { wireless: true, networks: true, ..NEW };

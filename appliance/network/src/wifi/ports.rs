@@ -1,5 +1,6 @@
 //! What the Wi-Fi needs of the rest of the appliance, and what the rest may ask of it.
 
+use super::policy::PATIENCE;
 use super::radio::{Nl80211, Radios};
 use model::status::{SetupStatus, WifiSeen, WifiStatus, WifiVerdict};
 use model::{Country, Secret, Ssid, WifiNetwork};
@@ -8,6 +9,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// A future whose error is a sentence for the operator.
@@ -57,6 +59,9 @@ pub struct Options {
     pub setup_interface: String,
     /// The setup access point; None: never.
     pub setup: Option<SetupPoint>,
+    /// So long without a way in before the access point comes up, and so long with one before
+    /// it goes.
+    pub patience: Duration,
     /// The radios.
     pub radios: Arc<dyn Radios>,
     /// The rest of the appliance.
@@ -72,6 +77,7 @@ impl Options {
             station: "wlan0".to_owned(),
             setup_interface: "ap0".to_owned(),
             setup,
+            patience: PATIENCE,
             radios: Arc::new(Nl80211::default()),
             ports,
         }

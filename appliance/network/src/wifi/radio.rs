@@ -87,7 +87,7 @@ impl Adapter {
 /// The radios; a trait because tests have none. Calls block for milliseconds, seconds with some
 /// firmware.
 pub trait Radios: Send + Sync {
-    /// Every radio with a station interface, by interface name.
+    /// Every interface that is a station, or an access point at this moment, by name.
     ///
     /// # Errors
     /// When the kernel cannot be asked. That it knows no radios is no error.
@@ -173,9 +173,9 @@ impl Radios for Nl80211 {
             let phys = family.dump(&question)?;
             Ok((phys, family.dump(&Question::new(GET_INTERFACE))?))
         })?;
-        let Some((phys, interfaces)) = answers else { return Ok(Vec::new()) };
+        let Some((phys, answered)) = answers else { return Ok(Vec::new()) };
         let phys = radios(&phys);
-        let mut adapters: Vec<Adapter> = stations(&interfaces)
+        let mut adapters: Vec<Adapter> = interfaces(&answered)
             .into_iter()
             .filter_map(|(phy, name)| {
                 let found = phys.get(&phy)?.clone();
@@ -187,8 +187,8 @@ impl Radios for Nl80211 {
     }
 
     fn fingerprint(&self) -> io::Result<Vec<(u32, String)>> {
-        let interfaces = self.with(|family| family.dump(&Question::new(GET_INTERFACE)))?;
-        Ok(stations(&interfaces.unwrap_or_default()))
+        let answered = self.with(|family| family.dump(&Question::new(GET_INTERFACE)))?;
+        Ok(interfaces(&answered.unwrap_or_default()))
     }
 
     fn create_ap(&self, adapter: &Adapter, name: &str) -> io::Result<()> {
@@ -230,15 +230,17 @@ fn beside([first, rest @ ..]: [u8; 6]) -> [u8; 6] {
     [first, a, b, c, d, e]
 }
 
-/// The radio and the name of each station interface.
-fn stations(parts: &[Vec<u8>]) -> Vec<(u32, String)> {
+/// The radio and the name of each interface that is a station or an access point.
+fn interfaces(parts: &[Vec<u8>]) -> Vec<(u32, String)> {
     let mut list: Vec<(u32, String)> = parts
         .iter()
         .filter_map(|part| {
             let phy = u32_at(find(part, WIPHY)?, 0)?;
             let kind = u32_at(find(part, IFTYPE)?, 0)?;
             let name = text(find(part, IFNAME)?);
-            (kind == TYPE_STATION && !name.is_empty()).then_some((phy, name))
+            // wpa_supplicant makes the station's interface one of type AP while it is that.
+            let ours = kind == TYPE_STATION || kind == TYPE_AP;
+            (ours && !name.is_empty()).then_some((phy, name))
         })
         .collect();
     list.sort();
@@ -421,13 +423,13 @@ mod tests {
     }
 
     #[test]
-    fn only_station_interfaces_count() {
+    fn an_interface_counts_while_it_is_the_access_point() {
         let part = |phy, kind, name: &str| {
             let name = format!("{name}\0");
             [number(WIPHY, phy), number(IFTYPE, kind), attribute(IFNAME, name.as_bytes())].concat()
         };
-        let parts = [part(1, 2, "wlan1"), part(0, 3, "ap0"), part(0, 2, "wlan0"), Vec::new()];
-        let found = stations(&parts);
+        let parts = [part(1, 3, "wlan1"), part(0, 10, "p2p0"), part(0, 2, "wlan0"), Vec::new()];
+        let found = interfaces(&parts);
         assert_eq!(found, [(0, "wlan0".to_owned()), (1, "wlan1".to_owned())]);
     }
 

@@ -3,28 +3,29 @@
 
 use super::attempt::Attempt;
 use super::client::{Client, Monitor, connect};
-use super::command::{Ask, Command};
+use super::command::Ask;
 use super::error::Error;
 use super::event::Event;
 use super::policy::{Facts, Policy};
 use super::ports::{Handle, Join, Options, Request, Shown};
+use super::programming::Station;
 use super::radio::Adapter;
-use super::reply::{self, Association, Bss};
+use super::reply::{self, Bss};
 use super::setup::{Place, Point};
 use super::station::{self, Entry};
 use super::trial::Input;
 use control::{Shutdown, Snapshot, SnapshotReceiver, StatusBoard};
-use model::status::{SetupStatus, WifiAdapter, WifiConnection, WifiSeen, WifiTrial, WifiVerdict};
+use model::status::{WifiSeen, WifiTrial, WifiVerdict};
 use model::{Country, WifiNetwork};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// While something is under way.
 const BUSY: Duration = Duration::from_millis(250);
 /// Between looks at radios and the connection in peace.
-const LOOK: Duration = Duration::from_secs(5);
+pub(super) const LOOK: Duration = Duration::from_secs(5);
 /// Between attempts to reach wpa_supplicant.
 const CONNECT: Duration = Duration::from_millis(500);
 /// It is asked for again when it did not answer for so long.
@@ -73,31 +74,18 @@ pub fn start(
 /// Who waits for a list of networks, and until when.
 type Scanner = (oneshot::Sender<Result<Vec<WifiSeen>, String>>, Instant);
 
-/// The station's interface in wpa_supplicant's hands.
-#[derive(Debug)]
-pub(super) struct Station {
-    pub(super) interface: String,
-    pub(super) country: Option<String>,
-    /// Its networks, best first.
-    pub(super) networks: Vec<(u32, Entry)>,
-    /// They are switched off while the access point has the radio, or one of them is tried.
-    pub(super) paused: bool,
-    pub(super) association: Association,
-    pub(super) signal: Option<i32>,
-}
-
 /// Everything of one run.
 pub(super) struct Runner {
     pub(super) options: Options,
     snapshots: SnapshotReceiver,
-    board: Option<StatusBoard>,
-    shown: Arc<Mutex<Shown>>,
+    pub(super) board: Option<StatusBoard>,
+    pub(super) shown: Arc<Mutex<Shown>>,
     pub(super) adapters: Vec<Adapter>,
     radios: Vec<(u32, String)>,
     radios_due: Instant,
     /// What the port was last told, and when.
     supplicant: Option<(bool, Instant)>,
-    supplicant_problem: Option<String>,
+    pub(super) supplicant_problem: Option<String>,
     needed_until: Option<Instant>,
     pub(super) client: Option<Arc<Client>>,
     monitor: Option<Arc<Monitor>>,
@@ -105,7 +93,7 @@ pub(super) struct Runner {
     pub(super) station: Option<Station>,
     /// The networks in wpa_supplicant may not be those of the settings.
     pub(super) dirty: bool,
-    poll_due: Instant,
+    pub(super) poll_due: Instant,
     pub(super) setup: Option<Point>,
     pub(super) setup_due: Option<Instant>,
     pub(super) setup_problem: Option<String>,
@@ -146,6 +134,7 @@ impl Runner {
         shown: Arc<Mutex<Shown>>,
     ) -> Self {
         let now = Instant::now();
+        let patience = options.patience;
         Self {
             options,
             snapshots,
@@ -167,7 +156,7 @@ impl Runner {
             setup_due: None,
             setup_problem: None,
             no_second_interface: false,
-            policy: Policy::default(),
+            policy: Policy::new(patience),
             attempt: None,
             verdict: None,
             tried: None,
@@ -178,7 +167,7 @@ impl Runner {
             seen: Vec::new(),
             seen_at: None,
             retry_due: None,
-            retry_pause: super::attempt::RETRY_FIRST,
+            retry_pause: patience / 2,
             retry_scan: false,
             retry_next: 0,
             said: None,
@@ -223,7 +212,7 @@ impl Runner {
                 Woken::Request(Some(request)) => self.request(request, now),
                 Woken::Changed(true) => {
                     self.dirty = true;
-                    self.retry_pause = super::attempt::RETRY_FIRST;
+                    self.retry_pause = self.options.patience / 2;
                 }
                 Woken::Time => {}
                 Woken::Changed(false) | Woken::Request(None) | Woken::Stop => return,
@@ -320,7 +309,7 @@ impl Runner {
         station::wanted(&self.snapshot().settings.wifi.networks, self.tried.as_ref())
     }
 
-    fn country(&self) -> Option<String> {
+    pub(super) fn country(&self) -> Option<String> {
         let attempt = self.attempt.as_ref().and_then(|a| a.country.as_ref());
         let snapshot = self.snapshot();
         let country = attempt.or(self.tried_country.as_ref());
@@ -342,7 +331,7 @@ impl Runner {
         named.or_else(|| self.adapters.first())
     }
 
-    fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> Facts {
         let ports = &self.options.ports;
         Facts {
             claimed: ports.claimed(),
@@ -478,7 +467,12 @@ impl Runner {
             return;
         }
         self.radios_due = now + LOOK;
-        match self.options.radios.fingerprint() {
+        let own = &self.options.setup_interface;
+        let found = self.options.radios.fingerprint().map(|mut found| {
+            found.retain(|(_, name)| name != own);
+            found
+        });
+        match found {
             Ok(found) if found == self.radios && !self.adapters.is_empty() => {}
             Ok(found) => {
                 if found != self.radios {
@@ -510,160 +504,6 @@ impl Runner {
             Ok(Err(error)) => self.say(&format!("the radios cannot be asked: {error}")),
             Err(_) => {} // the runtime is going down
         }
-    }
-
-    /// Has wpa_supplicant take the station's interface; false when there is none.
-    async fn take_station(&mut self) -> Result<bool, Error> {
-        let client = self.client()?;
-        let Some(interface) = self.adapter().map(|a| a.interface.clone()) else {
-            return Ok(false);
-        };
-        if let Some(station) = self.station.take_if(|s| s.interface != interface) {
-            // Unplugged; another one takes its place.
-            let remove = Command::InterfaceRemove { interface: station.interface };
-            let _ = client.ask(&remove).await; // may be gone already
-            self.scanning = None;
-        }
-        if self.station.is_none() {
-            match client.to(&interface, Ask::Ping).await {
-                Err(Error::NoInterface) => {
-                    let driver = self.options.driver;
-                    let add = Command::InterfaceAdd { interface: interface.clone(), driver };
-                    client.ask(&add).await?;
-                }
-                other => drop(other?),
-            }
-            let _ = client.to(&interface, Ask::SaeBothWays).await; // older ones cannot
-            self.station = Some(Station {
-                interface,
-                country: None,
-                networks: Vec::new(),
-                paused: false,
-                association: Association::default(),
-                signal: None,
-            });
-            self.dirty = true;
-            self.poll_due = Instant::now();
-        }
-        Ok(true)
-    }
-
-    pub(super) async fn set_country(&mut self) -> Result<(), Error> {
-        let wanted = self.country();
-        let client = self.client()?;
-        let Some(station) = &mut self.station else { return Ok(()) };
-        if station.country != wanted {
-            // 00 is the world: what is allowed everywhere.
-            let code = wanted.clone().unwrap_or_else(|| "00".to_owned());
-            let set = client.to(&station.interface, Ask::Country(code)).await;
-            station.country = wanted;
-            if let Err(error @ Error::Gone(_)) = set {
-                return Err(error);
-            }
-            self.ask_radios().await;
-        }
-        Ok(())
-    }
-
-    /// The networks of the settings.
-    async fn program(&mut self) -> Result<(), Error> {
-        let wanted = self.wanted();
-        // What the settings have now needs no remembering.
-        let snapshot = self.snapshot();
-        if let Some(tried) = &self.tried {
-            let networks = &snapshot.settings.wifi.networks;
-            if networks.iter().any(|n| n.ssid == tried.ssid) {
-                self.tried = None;
-                self.tried_country = None;
-            }
-        }
-        let client = self.client()?;
-        let own = self.setup.as_ref().filter(|p| p.place == Place::Same).map(|p| p.id);
-        let Some(station) = &mut self.station else { return Ok(()) };
-        let interface = station.interface.clone();
-        let mut existing = Vec::new();
-        for id in reply::networks(&client.to(&interface, Ask::Networks).await?) {
-            let mark = match client.to(&interface, Ask::MarkOf(id)).await {
-                Ok(mark) => mark.trim_end().trim_matches('"').to_owned(),
-                Err(Error::Refused(_)) => String::new(), // it has none
-                Err(error) => return Err(error),
-            };
-            if Some(id) != own {
-                existing.push((id, mark));
-            }
-        }
-        let difference = station::difference(&wanted, &existing);
-        for id in difference.remove {
-            client.to(&interface, Ask::Remove(id)).await?;
-        }
-        station.networks.clear();
-        let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-        for ((entry, id), rank) in wanted.into_iter().zip(difference.ids).zip(0..count) {
-            let priority = count - rank;
-            let id = match id {
-                Some(id) => id,
-                None => match add(&client, &interface, &entry).await {
-                    Ok(id) => id,
-                    Err(error @ (Error::Gone(_) | Error::NoInterface)) => return Err(error),
-                    Err(error) => {
-                        tracing::warn!("the network {} is left out: {error}", entry.network.ssid);
-                        continue;
-                    }
-                },
-            };
-            let priority = super::command::Field::Priority(priority);
-            client.to(&interface, Ask::Set(id, priority)).await?;
-            station.networks.push((id, entry));
-        }
-        self.dirty = false;
-        let paused = station.paused;
-        if !paused {
-            self.resume().await?;
-        }
-        Ok(())
-    }
-
-    /// Lets the station join what it likes best.
-    pub(super) async fn resume(&mut self) -> Result<(), Error> {
-        let client = self.client()?;
-        let Some(station) = &mut self.station else { return Ok(()) };
-        station.paused = false;
-        let interface = station.interface.clone();
-        for (id, _) in &station.networks {
-            let anywhere = super::command::Field::OnlyOn(None);
-            client.to(&interface, Ask::Set(*id, anywhere)).await?;
-            client.to(&interface, Ask::Enable(*id)).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn poll_due_now(&mut self) {
-        self.poll_due = Instant::now();
-    }
-
-    /// How the station is doing.
-    async fn poll(&mut self, now: Instant) -> Result<(), Error> {
-        if now < self.poll_due {
-            return Ok(());
-        }
-        self.poll_due = now + LOOK;
-        let client = self.client()?;
-        if let Some(station) = &mut self.station {
-            let text = client.to(&station.interface, Ask::Status).await?;
-            station.association = reply::association(&text);
-            station.signal = None;
-            if station.association.completed && !station.association.access_point {
-                match client.to(&station.interface, Ask::Signal).await {
-                    Ok(text) => station.signal = reply::signal(&text),
-                    Err(Error::Refused(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        if let Some(point) = self.setup.as_mut().filter(|p| p.up) {
-            point.stations = client.stations(&point.interface).await?;
-        }
-        Ok(())
     }
 
     async fn event(
@@ -734,79 +574,4 @@ impl Runner {
         }
         Ok(())
     }
-
-    fn publish(&self) {
-        let mut shown = Shown::default();
-        shown.wifi.adapters = self
-            .adapters
-            .iter()
-            .map(|a| WifiAdapter {
-                interface: a.interface.clone(),
-                driver: a.driver.clone(),
-                five_ghz: a.five_ghz,
-                access_point: a.access_point,
-                both: a.both.is_some() && !self.no_second_interface,
-            })
-            .collect();
-        let joined = self
-            .station
-            .as_ref()
-            .filter(|s| s.association.completed && !s.association.access_point);
-        shown.wifi.connected = joined.map(|s| WifiConnection {
-            interface: s.interface.clone(),
-            ssid: String::from_utf8_lossy(&s.association.ssid).into_owned(),
-            frequency: s.association.frequency,
-            signal_dbm: s.signal.unwrap_or_default(),
-        });
-        shown.wifi.trial = self.verdict.clone();
-        if let (Some(point), false) = (&self.options.setup, self.adapters.is_empty()) {
-            let up = self.setup.as_ref().filter(|p| p.up);
-            let reason = if up.is_some() { None } else { Some(self.setup_reason()) };
-            shown.setup = Some(SetupStatus {
-                up: up.is_some(),
-                ssid: point.ssid.to_string(),
-                url: point.url.clone(),
-                stations: up.map_or(0, |p| p.stations),
-                reason,
-            });
-        }
-        let mut held = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if *held != shown {
-            *held = shown;
-            drop(held);
-            if let Some(board) = &self.board {
-                board.touch();
-            }
-        }
-    }
-
-    fn setup_reason(&self) -> String {
-        if self.attempt.as_ref().is_some_and(|a| a.trial.offline()) {
-            return "switched off while this board tries to join a network; back within a minute \
-                    if that fails"
-                .to_owned();
-        }
-        if self.place().is_none() {
-            let driver = self.adapter().map_or("", |a| a.driver.as_str());
-            return format!(
-                "this Wi-Fi adapter ({driver}) cannot be an access point; use the cable, or write \
-                 the network into bramble.toml on the card"
-            );
-        }
-        let policy = self.policy.reason(self.facts()).map(str::to_owned);
-        let problem = self.setup_problem.clone().or_else(|| self.supplicant_problem.clone());
-        policy.or(problem).unwrap_or_else(|| "it is about to come up".to_owned())
-    }
-}
-
-/// Adds a network, not enabled yet.
-pub(super) async fn add(client: &Client, interface: &str, entry: &Entry) -> Result<u32, Error> {
-    let id = client.add_network(interface).await?;
-    for field in station::fields(entry) {
-        if let Err(error) = client.to(interface, Ask::Set(id, field)).await {
-            let _ = client.to(interface, Ask::Remove(id)).await; // half a network is none
-            return Err(error);
-        }
-    }
-    Ok(id)
 }

@@ -313,8 +313,9 @@ impl Trial {
                 let verdict = self.not_joined();
                 return self.done(verdict);
             }
-            // IEEE 802.11 9.4.1.9: status 15, challenge failure; SAE's word for a wrong passphrase.
-            Event::AuthReject { kind: 3, status: 15 } => {
+            // SAE's confirm did not fit (IEEE 802.11 12.4.8.6.5). 9.4.1.9: status 15, challenge
+            // failure; hostapd says 1 where it has several passphrases and tries the next.
+            Event::AuthReject { kind: 3, step: 2, status: 1 | 15 } => {
                 return self.done(WifiVerdict::WrongPassphrase);
             }
             Event::AuthReject { status, .. } => self.refusal(*status, false),

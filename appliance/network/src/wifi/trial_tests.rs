@@ -162,8 +162,12 @@ fn a_wrong_passphrase_is_told_apart() {
     let event = Event::TempDisabled { id: 0, why: Disabled::WrongKey };
     assert_eq!(trial.handle(&Input::Event(&event), at(9500)), wrong);
     // WPA3.
-    let event = Event::AuthReject { kind: 3, status: 15 };
-    assert_eq!(joining(ABLE()).handle(&Input::Event(&event), at(900)), wrong);
+    for status in [1, 15] {
+        let event = Event::AuthReject { kind: 3, step: 2, status };
+        assert_eq!(joining(ABLE()).handle(&Input::Event(&event), at(900)), wrong);
+        let event = Event::AuthReject { kind: 3, step: 1, status };
+        assert_eq!(joining(ABLE()).handle(&Input::Event(&event), at(900)), []);
+    }
     // brcmfmac's firmware does the handshake and only says that it failed.
     let event = Event::AssocReject { status: 16, timed_out: false };
     let mut trial = joining(Ability { handshake_offload: true, ..ABLE() });
@@ -192,7 +196,7 @@ fn other_refusals_are_in_the_networks_words() {
     let steps = joining(ABLE()).handle(&Input::Tick, at(25_000));
     assert!(refused(&steps).contains("25 seconds"), "{steps:?}");
     let mut trial = joining(ABLE());
-    trial.handle(&Input::Event(&Event::AuthReject { kind: 0, status: 37 }), at(1));
+    trial.handle(&Input::Event(&Event::AuthReject { kind: 0, step: 2, status: 37 }), at(1));
     assert!(refused(&trial.handle(&Input::Event(&gone), at(2))).contains("MAC filter"));
     let mut trial = joining(ABLE());
     for second in 0..2 {
@@ -239,7 +243,7 @@ fn noise_ends_in_exactly_one_verdict() {
         Event::Disconnected { reason: 15, local: true },
         Event::Disconnected { reason: 3, local: false },
         Event::AssocReject { status: 16, timed_out: true },
-        Event::AuthReject { kind: 3, status: 1 },
+        Event::AuthReject { kind: 3, step: 1, status: 1 },
         Event::ApEnabled,
     ];
     let list = [bss(2462, -50, WPA2), bss(5180, -40, WPA2)];
