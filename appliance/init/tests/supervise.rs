@@ -28,11 +28,12 @@ fn main() {
         ["supervisor", directory, mode] => supervisor(Path::new(directory), mode),
         ["run", directory, mode] => appliance(Path::new(directory), mode),
         ["brief"] => thread::sleep(Duration::from_millis(100)),
-        _ => cases(),
+        words => cases(words.iter().find(|word| !word.starts_with('-')).unwrap_or(&"")),
     }
 }
 
-fn cases() {
+/// Those whose name contains the word.
+fn cases(word: &str) {
     let cases: [(&str, fn()); 8] = [
         ("a killed process is back at once", a_killed_process_is_back_at_once),
         ("a process that keeps crashing is held back", a_crashing_process_is_held_back),
@@ -43,7 +44,8 @@ fn cases() {
         ("an end that is refused", an_end_that_is_refused),
         ("few rights", few_rights),
     ];
-    let threads = cases.map(|(name, case)| (name, thread::spawn(case)));
+    let wanted = cases.into_iter().filter(|(name, _)| name.contains(word));
+    let threads: Vec<_> = wanted.map(|(name, case)| (name, thread::spawn(case))).collect();
     let mut failed = false;
     for (name, thread) in threads {
         let ok = thread.join().is_ok();
@@ -217,12 +219,11 @@ fn questions_are_answered() {
         "ok",
         "before this firmware was made",
         "no wpa_supplicant",
-        "ok",
     ]) {
         assert!(answer.contains(part), "{answer:?}: {part}");
     }
-    assert_eq!(answers.len(), 10, "{answers:?}");
-    // The last of them was to restart the board.
+    assert_eq!(answers.len(), 9, "{answers:?}");
+    // Then it has asked for a restart.
     let trigger = board.directory.path().join("leds/ACT/trigger");
     let began = Instant::now();
     while fs::read_to_string(&trigger).unwrap() != "mmc0" {
@@ -370,9 +371,10 @@ fn ask(client: &Client, report: &dyn Fn(&str)) {
         Request::Blink { seconds: 60 },
         Request::Clock { unix_ms: 1 },
         Request::Supplicant { run: true },
-        Request::Reboot,
     ] {
         answers.push(client.ask(&request).err().unwrap_or_else(|| "ok".into()));
     }
     report(&answers.join("\n"));
+    // No more than an answer can be expected after this.
+    let _ = client.ask(&Request::Reboot);
 }
