@@ -45,6 +45,7 @@ impl Change {
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     power: Option<Duration>,
+    weak: bool,
     hot: bool,
     errors: u64,
     failed: Option<Duration>,
@@ -66,7 +67,10 @@ impl Watch {
     }
 
     fn power(&mut self, now: Duration, status: &SystemStatus, changes: &mut Vec<Change>) {
-        if status.undervoltage == Some(true) {
+        // Between two looks it may have come and gone; then only the memory of it is new.
+        let came = status.undervoltage_seen && !self.weak;
+        self.weak |= status.undervoltage_seen;
+        if status.undervoltage == Some(true) || came {
             if self.power.is_none() {
                 changes.push(Change::Raise(
                     POWER,
@@ -175,7 +179,6 @@ mod tests {
         let status = SystemStatus {
             temperature_millic: Some(54_000),
             undervoltage: Some(false),
-            undervoltage_seen: true,
             card: Some(CardStatus { wear_percent: Some(10), ..CardStatus::default() }),
             data: Some(DataStatus::Kept { size: 1000 * MIB, free: 900 * MIB, mended: None }),
             ..SystemStatus::default()
@@ -201,6 +204,20 @@ mod tests {
         assert_eq!(watch.look(at(899), &fine), []);
         assert_eq!(watch.look(at(900), &fine), [Change::Clear(POWER)]);
         assert_eq!(watch.look(at(905), &fine), []);
+    }
+
+    #[test]
+    fn a_weak_moment_between_two_looks_is_told_too() {
+        let mut watch = Watch::default();
+        let was = SystemStatus {
+            undervoltage: Some(false),
+            undervoltage_seen: true,
+            ..SystemStatus::default()
+        };
+        assert_eq!(raised(&watch.look(at(5), &was)), [POWER]);
+        assert_eq!(watch.look(at(604), &was), []);
+        assert_eq!(watch.look(at(605), &was), [Change::Clear(POWER)]);
+        assert_eq!(watch.look(at(610), &was), []);
     }
 
     #[test]
