@@ -60,4 +60,6 @@ pub fn template() -> &'static str {
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;

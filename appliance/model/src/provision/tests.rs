@@ -3,7 +3,7 @@ use crate::{MASK, NodeId, Role, Settings, check};
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g";
 
-const GOOD: &str = r#"# my board
+pub(super) const GOOD: &str = r#"# my board
 host_name = "web01"   # as on its label
 roles = ["web", "balancer"]
 password = "correct horse battery"
@@ -48,7 +48,7 @@ fn good(text: &str) -> Provision {
 }
 
 /// One start of the board: the new settings, the new file, what is remembered, what is wrong.
-fn start(
+pub(super) fn start(
     text: &str,
     settings: &Settings,
     remembered: &str,
@@ -525,119 +525,4 @@ fn dhcp_takes_a_static_address_away() {
     let moved = good("[eth0]\naddress = \"10.0.0.2/8\"\n").edits(&base, &id());
     assert_eq!(moved.mistakes, []);
     assert_eq!(moved.settings.node(&id()).unwrap().eth0.gateway, None);
-}
-
-#[test]
-fn depth_is_no_danger() {
-    let deep =
-        |prefix: &str, part: &str, end: &str| format!("{prefix}{}{end}", part.repeat(11_000));
-    let texts = [
-        deep("cluster", ".a", " = 1\n"),
-        deep("x", ".a", " = 1\n"),
-        deep("[vrrp", ".a", "]\n"),
-        deep("[[sites", ".a", "]]\n"),
-        deep("roles = ", "[", "\n"),
-        deep("roles = [", "[],", "]\n"),
-        deep("cluster = ", "{a=", "\n"),
-        deep("", "a.b={", "\n"),
-        deep("roles = ", "[\n", "\n"),
-    ];
-    for text in texts {
-        let small = std::thread::Builder::new().stack_size(512 * 1024);
-        small
-            .spawn(move || survives(&format!("{text}host_name = \"x\"\n")))
-            .unwrap()
-            .join()
-            .unwrap();
-    }
-}
-
-/// xorshift; the seed is fixed, so a failure comes back.
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
-fn below(state: &mut u64, limit: usize) -> usize {
-    usize::try_from(random(state) % u64::try_from(limit).unwrap()).unwrap()
-}
-
-fn survives(text: &str) {
-    let (settings, after, digest, wrong) = start(text, &Settings::default(), "");
-    assert_eq!(check(&settings), [], "{text:?}");
-    let lines = u32::try_from(text.matches(['\n', '\r']).count()).unwrap() + 1;
-    assert!(wrong.iter().all(|m| m.line <= lines && !m.text.is_empty()), "{text:?}: {wrong:?}");
-    // A second start finds nothing to do, whatever the file is.
-    let (again, same, ..) = start(&after, &settings, &digest);
-    assert_eq!(again, settings, "{text:?}");
-    assert_eq!(same, after, "{text:?}");
-}
-
-#[test]
-fn random_bytes_are_survived() {
-    let mut state = 0x1936_1936_1936;
-    for _ in 0..600 {
-        let length = random(&mut state) % 60;
-        let bytes: Vec<u8> = (0..length).map(|_| random(&mut state).to_le_bytes()[3]).collect();
-        survives(&text_of(&bytes));
-    }
-    let tokens = [
-        "[",
-        "]",
-        "[[",
-        "wifi",
-        ".",
-        "=",
-        "\"",
-        "'",
-        "\n",
-        "\r",
-        "\r\n",
-        "#",
-        "#|",
-        "ssid",
-        "x",
-        " ",
-        "\"\"\"",
-        "{",
-        "}",
-        ",",
-        "eth0",
-        "address",
-        "password",
-        "\"correct horse battery\"",
-        "1",
-        "\u{feff}",
-        "\u{fffd}",
-        "\t",
-        "cluster",
-        "key",
-        "networks",
-    ];
-    for _ in 0..600 {
-        let length = random(&mut state) % 25;
-        let text: String = (0..length).map(|_| tokens[below(&mut state, tokens.len())]).collect();
-        survives(&text);
-    }
-}
-
-#[test]
-fn a_good_file_with_a_few_bytes_changed_is_survived() {
-    let mut state = 0x36_1936;
-    for _ in 0..600 {
-        let mut bytes = GOOD.as_bytes().to_vec();
-        for _ in 0..=(random(&mut state) % 4) {
-            let at = below(&mut state, bytes.len());
-            match random(&mut state) % 3 {
-                0 => bytes[at] = random(&mut state).to_le_bytes()[2],
-                1 => {
-                    bytes.remove(at);
-                }
-                _ => bytes.insert(at, b"\"'[]=\n#\\{},"[below(&mut state, 11)]),
-            }
-        }
-        survives(&text_of(&bytes));
-    }
 }
