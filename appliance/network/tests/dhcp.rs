@@ -94,8 +94,10 @@ fn two_interfaces_get_leases_and_keep_apart() {
     assert!(lab.on("node", "ip rule").contains("lookup 184"), "replies leave where they came in");
     eventually("beyond the router", || lab.ping("node", "10.9.9.9"));
     assert!(lab.on("node", "ip route get 10.9.9.9").contains("dev eth0"));
-    let names = std::fs::read_to_string(folder.path().join("resolv.conf")).unwrap();
-    assert!(names.contains("nameserver 192.168.1.1\n") && names.contains("search example.lan\n"));
+    eventually("the name servers", || {
+        let names = std::fs::read_to_string(folder.path().join("resolv.conf")).unwrap();
+        names.contains("nameserver 192.168.1.1\n") && names.contains("search example.lan\n")
+    });
 
     lab.on("switch", "ip link set node-eth0 down");
     eventually("over the radio", || lab.on("node", "ip route get 10.9.9.9").contains("dev wlan0"));

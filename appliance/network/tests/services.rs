@@ -357,8 +357,10 @@ fn three_capabilities_are_enough() {
     eventually("a name", || addresses(&lab, "web01.local") == [ip(50)]);
     eventually("the time", || !dial.seen().is_empty());
     eventually("a host name", || names.0.lock().unwrap().first().is_some_and(|n| n == "Web01"));
-    let resolv = std::fs::read_to_string(folder.path().join("resolv.conf")).unwrap();
-    assert!(resolv.contains("nameserver 192.168.1.1"), "{resolv}");
+    eventually("its name server", || {
+        let resolv = std::fs::read_to_string(folder.path().join("resolv.conf"));
+        resolv.is_ok_and(|resolv| resolv.contains("nameserver 192.168.1.1"))
+    });
     node.handle.open_setup("wlan0", "192.168.19.36/24".parse().unwrap(), "http://192.168.19.36/");
     eventually("setup", || lab.addresses("wlan0").contains("192.168.19.36/24"));
     let bound = || lab.on("node", "ss -lnu");

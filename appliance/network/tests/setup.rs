@@ -75,8 +75,10 @@ fn a_phone_gets_an_address_and_is_led_to_the_page() {
     for kind in [28, 65] {
         assert_eq!(resolve(&lab, kind).unwrap(), (0x8580, vec![]), "no error and nothing in it");
     }
-    let names = std::fs::read_to_string(folder.path().join("resolv.conf")).unwrap();
-    assert!(names.contains("nameserver 192.168.19.36\n"), "{names}");
+    eventually("its name server", || {
+        let names = std::fs::read_to_string(folder.path().join("resolv.conf"));
+        names.is_ok_and(|names| names.contains("nameserver 192.168.19.36\n"))
+    });
     // The interface goes away and comes back, as when the radio is reset.
     lab.on("node", "ip link del wlan0");
     lab.plug("node", "wlan0");
@@ -126,6 +128,22 @@ fn another_make_of_client_gets_one_too() {
         let hex: String = URL.bytes().map(|b| format!("{b:02x}")).collect();
         assert_eq!(line("opt114"), hex);
     }
+}
+
+#[test]
+fn it_is_opened_again_at_once() {
+    let lab = lab();
+    let (_folder, options) = options();
+    let node = Running::with(&lab, options, bare());
+    let begun = std::time::Instant::now();
+    for last in [36, 37, 36, 38] {
+        let address = format!("192.168.19.{last}/24");
+        node.handle.open_setup("wlan0", cidr(&address), URL);
+        eventually("the address", || lab.addresses("wlan0") == BTreeSet::from([address.clone()]));
+        node.handle.close_setup("wlan0");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    eventually("gone", || lab.addresses("wlan0").is_empty());
 }
 
 #[test]

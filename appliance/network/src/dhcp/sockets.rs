@@ -41,6 +41,8 @@ impl Sockets {
         let arp = Packets::open(index, Protocol::Arp, &about(&[]))?;
         let direct = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
         direct.set_nonblocking(true)?;
+        // The one of a moment ago may not be closed yet.
+        direct.set_reuse_address(true)?;
         direct.bind_device(Some(name.as_bytes()))?;
         direct.set_recv_buffer_size(1)?; // the kernel's least
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT);

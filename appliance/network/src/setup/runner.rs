@@ -80,6 +80,8 @@ fn bound(interface: &str, port: u16) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_broadcast(true)?;
+    // The one of a moment ago may not be closed yet; the newest one receives.
+    socket.set_reuse_address(true)?;
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.bind(&SockAddr::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
     UdpSocket::from_std(socket.into())
