@@ -40,7 +40,7 @@ pub(crate) enum Event {
     },
     StationConnected,
     StationDisconnected,
-    /// wpa_supplicant ends.
+    /// wpa_supplicant ends, or gives this interface back.
     Terminating,
     Other,
 }

@@ -512,10 +512,6 @@ impl Runner {
         event: &Event,
         now: Instant,
     ) -> Result<(), Error> {
-        if *event == Event::Terminating && interface.is_none() {
-            self.failed(&Error::Gone(io::ErrorKind::ConnectionReset.into()));
-            return Ok(());
-        }
         let Some(interface) = interface else { return Ok(()) };
         if self.setup.as_ref().is_some_and(|p| p.interface == interface) {
             self.setup_event(event, now).await?;
@@ -527,6 +523,11 @@ impl Runner {
             Event::ScanResults if self.scanning.is_some() => self.scanned(now).await?,
             Event::ScanFailed if self.scanning.is_some() => {
                 // Tried again by wpa_supplicant itself, or else over when its time is.
+            }
+            // Said of each interface, also of one that was given back.
+            Event::Terminating => {
+                self.failed(&Error::Gone(io::ErrorKind::ConnectionReset.into()));
+                return Ok(());
             }
             Event::Connected | Event::Disconnected { .. } => self.poll_due = now,
             _ => {}
