@@ -3,7 +3,7 @@
 use nix::libc;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,7 +36,7 @@ impl Keep {
 
     /// Whole or not at all, whenever the power goes.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        replace(&self.directory.join(name), bytes, 0o600)?;
+        replace(&self.directory.join(name), bytes, 0o600, None)?;
         File::open(&self.directory)?.sync_all()
     }
 
@@ -79,7 +79,7 @@ impl Keep {
 
 /// Writes beside the file and puts it in its place. The directory may belong to somebody less
 /// trusted: a link left where the new file is written is not followed.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<u32>) -> io::Result<()> {
     let new = path.with_extension("new");
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -92,6 +92,10 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(&new)?;
     file.write_all(bytes)?;
+    // Before it has its name: whoever reads it must never find it closed.
+    if owner.is_some() {
+        fchown(&file, owner, owner)?;
+    }
     file.sync_all()?;
     fs::rename(&new, path)
 }
@@ -125,7 +129,7 @@ mod tests {
         fs::write(&target, "precious").unwrap();
         std::os::unix::fs::symlink(&target, path.with_extension("new")).unwrap();
         std::os::unix::fs::symlink(&target, &path).unwrap();
-        replace(&path, b"{}", 0o644).unwrap();
+        replace(&path, b"{}", 0o644, None).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert_eq!(fs::read(&path).unwrap(), b"{}");
         assert!(path.symlink_metadata().unwrap().is_file());

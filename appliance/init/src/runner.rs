@@ -32,7 +32,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +44,11 @@ const LOOKING: Duration = Duration::from_secs(60);
 const DRAWING: Duration = Duration::from_secs(5);
 /// Switched off in this time after the first heartbeat, a start counts as a quick one.
 const QUICK: Duration = Duration::from_secs(10);
+
+/// Said while nothing helps.
+const DOES_NOT_START: &str = "The appliance does not start, not even after restarts of the board. \
+                              It is tried again and again; if this does not end, write the image \
+                              to the card again.";
 
 /// What process 1 does, as far as it differs between a board and a test.
 #[derive(Clone, Debug)]
@@ -312,9 +316,10 @@ impl Supervisor {
                     self.outcome = Some(Outcome::Reboot);
                 } else {
                     // What cannot be counted could go on for ever.
-                    self.give_up_resets();
+                    self.vigil.no_more_resets();
                 }
             }
+            Verdict::StayUp => self.problem(Problem::new(DOES_NOT_START)),
             Verdict::EndTrial => self.end_trial(),
         }
     }
@@ -325,14 +330,6 @@ impl Supervisor {
             let _ = state.end_trial(&disk.device);
         }
         self.outcome = Some(Outcome::Reboot);
-    }
-
-    fn give_up_resets(&mut self) {
-        self.vigil.no_more_resets();
-        self.problem(Problem::new(
-            "The appliance does not start. It is tried again and again; if this does not end, \
-             write the image to the card again.",
-        ));
     }
 
     fn wait(&mut self, now: Duration) {
@@ -564,14 +561,9 @@ impl Supervisor {
     fn write_facts(&mut self) {
         self.facts_changed = false;
         let written = serde_json::to_vec(&self.facts).map_err(io::Error::other).and_then(|bytes| {
-            let path = &self.terms.paths.facts;
-            // Secrets of the boot partition may be in there.
-            keep::replace(path, &bytes, 0o600)?;
-            if self.terms.confined {
-                let owner = Some(crate::privileges::USER);
-                chown(path, owner, owner)?;
-            }
-            Ok(())
+            // For the appliance process alone: secrets of the boot partition may be in there.
+            let owner = self.terms.confined.then_some(crate::privileges::USER);
+            keep::replace(&self.terms.paths.facts, &bytes, 0o600, owner)
         });
         if let Err(error) = written {
             self.console.say(&format!("the facts could not be written ({error})"));
@@ -581,6 +573,8 @@ impl Supervisor {
     fn heartbeat(&mut self) {
         let now = self.began.elapsed();
         if self.vigil.heartbeat(now) {
+            self.facts.problems.retain(|problem| problem != DOES_NOT_START);
+            self.facts_changed = true;
             if let Some(keep) = self.keep.clone() {
                 self.jobs.start(move || {
                     Finding::Saved(keep.set_resets(0).map_err(|error| error.to_string()))

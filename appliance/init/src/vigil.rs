@@ -34,6 +34,8 @@ pub(crate) enum Verdict {
     Kill,
     /// Start the board again.
     Reset,
+    /// That has been tried often enough: stay up, go on trying, and say so.
+    StayUp,
     /// The trial has failed: start the board again, into the other slot.
     EndTrial,
 }
@@ -103,6 +105,8 @@ impl Vigil {
             Verdict::Reset
         } else if silent {
             Verdict::Kill
+        } else if !alive && without > PATIENCE {
+            Verdict::StayUp
         } else {
             Verdict::Well
         }
@@ -159,17 +163,20 @@ mod tests {
     fn a_process_that_never_comes_up_resets_the_board_three_times() {
         for so_far in 0..=5 {
             let mut vigil = Vigil::new(false, so_far);
-            let mut reset = None;
+            let (mut reset, mut stays) = (None, None);
             for now in 0..10_000 {
                 match now % 5 {
                     0 => vigil.started(s(now)),
                     1 => vigil.ended(),
                     _ => {}
                 }
-                if reset.is_none() && vigil.verdict(s(now)) == Verdict::Reset {
-                    reset = Some(now);
+                match vigil.verdict(s(now)) {
+                    Verdict::Reset => reset = reset.or(Some(now)),
+                    Verdict::StayUp => stays = stays.or(Some(now)),
+                    verdict => assert_eq!(verdict, Verdict::Well),
                 }
             }
+            assert_eq!(stays, (so_far >= MOST_RESETS).then_some(121), "{so_far}");
             assert_eq!(reset, (so_far < MOST_RESETS).then_some(121), "{so_far}");
         }
     }

@@ -77,7 +77,7 @@ impl Partition {
     /// Replaces the settings file.
     pub(crate) fn rewrite(&self, text: &str) -> io::Result<()> {
         self.mounted(MsFlags::empty(), || {
-            keep::replace(&self.at.join(SETTINGS), text.as_bytes(), 0o600)?;
+            keep::replace(&self.at.join(SETTINGS), text.as_bytes(), 0o600, None)?;
             File::open(&self.at)?.sync_all()
         })
     }

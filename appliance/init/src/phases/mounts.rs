@@ -58,9 +58,7 @@ fn directories(paths: &Paths) -> io::Result<()> {
     make(&paths.uploads, 0o700, USER, USER)?;
     make(&paths.radio, 0o750, 0, USER)?;
     // The target of /etc/resolv.conf must be there before the first look-up.
-    let resolv = paths.run.join("resolv.conf");
-    keep::replace(&resolv, b"", 0o644)?;
-    chown(&resolv, Some(USER), Some(USER))
+    keep::replace(&paths.run.join("resolv.conf"), b"", 0o644, Some(USER))
 }
 
 /// A directory with exactly this mode and owner.
