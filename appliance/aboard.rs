@@ -12,7 +12,7 @@ use init::channel::{Request, Setup as SetupOnScreen, TestFailure};
 use init::facts::{Facts, UPLOADS};
 use init::{Client, read_facts};
 use journal::Journal;
-use model::status::{DataStatus, FirmwareProgress, SystemStatus};
+use model::status::{FirmwareProgress, SystemStatus};
 use model::{ADMIN_PORT, Hostname, NodeId};
 use network::wifi::{self, SetupPoint};
 use network::{Clock, SetHostName};
@@ -108,7 +108,6 @@ impl Aboard {
             snapshots: with.control.watch(),
             setup: setup.clone(),
             address: SETUP_ADDRESS.parse()?,
-            serving: Mutex::default(),
         };
         let wifi = wifi::start(
             with.control.watch(),
@@ -163,12 +162,6 @@ impl Aboard {
         let facts = self.facts();
         for (at, problem) in facts.problems.iter().enumerate() {
             board.notice(&format!("start-{at}"), problem.clone());
-        }
-        if let Some(DataStatus::Memory { reason }) = &facts.data {
-            board.notice(
-                "data-in-memory",
-                format!("Settings and sites are kept in memory only and are lost when this board is switched off. {reason}"),
-            );
         }
         if let Some(why) = facts.last_exit.as_ref().filter(|_| facts.restarts > 0) {
             board.notice(

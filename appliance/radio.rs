@@ -5,10 +5,8 @@ use init::Client;
 use init::channel::Request;
 use model::status::{WifiSeen, WifiVerdict};
 use model::{Cidr, Country, Edit, WifiNetwork};
-use network::Kernel;
 use network::wifi::{self, Answer, SetupPoint};
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, PoisonError};
 use store::Local;
 
 /// What the Wi-Fi needs.
@@ -20,17 +18,6 @@ pub(crate) struct Needs {
     pub(crate) setup: Option<SetupPoint>,
     /// This board's address on its setup access point.
     pub(crate) address: Cidr,
-    /// DHCP and DNS on the setup access point, while it is up.
-    pub(crate) serving: Mutex<Option<network::setup::Setup>>,
-}
-
-impl Needs {
-    fn open(&self, interface: &str, url: &str) -> std::io::Result<network::setup::Setup> {
-        // Else the address plan would take for its own what is set here.
-        self.network.reserve(interface);
-        Kernel::open()?.add_with_network(interface, self.address)?;
-        network::setup::serve(interface, self.address, url)
-    }
 }
 
 impl wifi::Ports for Needs {
@@ -58,28 +45,15 @@ impl wifi::Ports for Needs {
     }
 
     fn address(&self, interface: &str) -> Option<Ipv4Addr> {
-        let links = self.network.links();
-        let link = links.iter().find(|l| l.name == interface)?;
-        link.addresses.iter().map(|a| a.addr()).find(|a| !a.is_link_local())
+        self.network.address(interface)
     }
 
     fn setup_net(&self, interface: &str, up: bool) {
-        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        *serving = None;
-        if !up {
-            if let Ok(kernel) = Kernel::open() {
-                // It may be gone with its interface.
-                let _ = kernel.remove(interface, self.address);
-            }
-            self.network.give_back(interface);
-            return;
-        }
-        let url = self.setup.as_ref().map_or("", |setup| setup.url.as_str());
-        match self.open(interface, url) {
-            Ok(open) => *serving = Some(open),
-            Err(error) => {
-                tracing::warn!("the setup access point gives no addresses: {error}");
-            }
+        if up {
+            let url = self.setup.as_ref().map_or("", |setup| setup.url.as_str());
+            self.network.open_setup(interface, self.address, url);
+        } else {
+            self.network.close_setup(interface);
         }
     }
 }
