@@ -52,7 +52,7 @@ mv "$work/images/bramble.img" "$out/bramble.img"
 xz -T1 -9 -k -f "$out/bramble.img"
 "$tool" bundle --slot "$work/input/slot.bin" --key "$key" --version "$VERSION" \
     --built "$SOURCE_DATE_EPOCH" --board pi2 --board pi3 --board pi02 --board pi4 "$out/update-$VERSION.bramble"
-cp "$boot/u-boot-pi2.bin" "$out/"
+cp "$boot/u-boot-pi2.bin" "$out/u-boot-rpi2.bin"
 (cd "$out" && sha256sum bramble.img bramble.img.xz "update-$VERSION.bramble" >SHA256SUMS)
 "$here/sizes.sh" "$out" "$kernel" "$boot" | tee "$out/sizes.txt"
 rm -rf "$work"
