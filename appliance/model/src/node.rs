@@ -63,7 +63,7 @@ impl Node {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Link {
-    /// Its static address. None: the interface is left as it is found.
+    /// Its static address. None: by DHCP on a board; elsewhere the interface is left as it is found.
     pub address: Option<Cidr>,
     /// Its router; none: the cluster's.
     pub gateway: Option<Ipv4Addr>,
