@@ -43,7 +43,7 @@ image:
 	@$(ROOT) $(MAKE) --no-print-directory -C image
 
 # The newest QEMU there is: older ones do not know the board well enough.
-EMULATOR := qemu-system-arm:qemu-system-arm arm-linux-gnueabihf-as:binutils-arm-linux-gnueabihf \
+EMULATOR := qemu-system-arm:qemu-system-arm arm-linux-gnueabihf-g++:g++-arm-linux-gnueabihf \
 	fdtput:device-tree-compiler mcopy:mtools e2fsck:e2fsprogs zstd:zstd cpio:cpio ip:iproute2
 
 target/image/bramble.img:

@@ -7,7 +7,7 @@ use crate::radio::{Needs, PageRadio};
 use crate::{door, trial};
 use anyhow::Context;
 use board::Sensors;
-use control::{Control, Shutdown, StatusBoard};
+use control::{Control, Shutdown, Snapshot, StatusBoard};
 use init::channel::{Request, Setup as SetupOnScreen, TestFailure};
 use init::facts::{Facts, UPLOADS};
 use init::{Client, read_facts};
@@ -134,7 +134,7 @@ impl Aboard {
                 ADMIN_PORT,
             ));
         }
-        tokio::spawn(self.clone().draw(with.board.clone(), setup));
+        tokio::spawn(self.clone().draw(with.control.clone(), with.board.clone(), setup));
         let radio = PageRadio { wifi, control: with.control.clone() };
         Ok(Started { ticks, radio: Arc::new(radio) })
     }
@@ -206,21 +206,12 @@ impl Aboard {
     }
 
     /// Keeps the screen true.
-    async fn draw(self, board: StatusBoard, setup: Option<SetupPoint>) {
+    async fn draw(self, control: Control, board: StatusBoard, setup: Option<SetupPoint>) {
         let mut before = None;
         loop {
             let own = board.own();
-            let mut lines = vec![own.name.clone()];
-            for link in &own.links {
-                for address in &link.addresses {
-                    lines.push(format!(
-                        "http://{}:{ADMIN_PORT}/   ({})",
-                        address.addr(),
-                        link.name
-                    ));
-                }
-            }
-            lines.push(format!("http://{}.local:{ADMIN_PORT}/", own.name));
+            let mut lines = vec![format!("Or by name: http://{}.local:{ADMIN_PORT}/", own.name)];
+            lines.push(doing(&control.snapshot()));
             lines.extend(own.notices.iter().map(|notice| notice.text.clone()));
             let up = own.system.setup.as_ref().is_some_and(|s| s.up);
             let code = setup.as_ref().filter(|_| up).map(|point| SetupOnScreen {
@@ -245,6 +236,16 @@ impl Aboard {
                 .map_err(|error| error.to_string())?
         })
     }
+}
+
+/// One line about what this board does.
+fn doing(snapshot: &Snapshot) -> String {
+    let roles = &snapshot.effective.roles;
+    if roles.is_empty() {
+        return "This board has no role yet: give it one on the page.".to_owned();
+    }
+    let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    format!("This board is a {}.", roles.join(" and a "))
 }
 
 /// What a board is joined to.

@@ -126,6 +126,8 @@ impl Sensors {
         status.throttled = last.throttled;
         status.memory_total = last.memory_total;
         status.memory_available = last.memory_available;
+        status.process_memory = last.process_memory;
+        status.init_memory = last.init_memory;
         status.card.clone_from(&last.card);
         if let (
             Some(DataStatus::Kept { size, free, .. }),
@@ -163,6 +165,12 @@ impl Sensors {
             last.memory_total = kernel::memory(&meminfo, "MemTotal").unwrap_or_default();
             last.memory_available = kernel::memory(&meminfo, "MemAvailable").unwrap_or_default();
         }
+        let resident = |process: &str| {
+            let text = self.text(&format!("proc/{process}/status"))?;
+            kernel::memory(&text, "VmRSS")
+        };
+        last.process_memory = resident("self");
+        last.init_memory = resident("1");
         last.temperature_millic =
             found.temperature.as_deref().and_then(text).and_then(|t| t.trim().parse().ok());
         self.power(found.voltage.as_deref(), last);

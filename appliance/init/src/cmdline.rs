@@ -58,6 +58,8 @@ pub struct Cmdline {
     pub slot: Slot,
     /// `bramble.trial`: the firmware is on trial.
     pub trial: bool,
+    /// `bramble.fallback`: the boot script took this slot because the other one is damaged.
+    pub fallback: bool,
     /// `bramble.watchdog`: which watchdog is to be used.
     pub watchdog: Watchdog,
     /// `bramble.test`: failing on purpose is allowed.
@@ -66,7 +68,8 @@ pub struct Cmdline {
     pub emulated: bool,
     /// `bramble.hwsim`: so many simulated radios.
     pub hwsim: u8,
-    /// Not `bramble.cycles=off`: quick power cycles in a row are an order to start over.
+    /// `bramble.cycles`: quick power cycles in a row are an order to start over. Only where
+    /// somebody asked for it: a bad supply gives the same order.
     pub cycles: bool,
 }
 
@@ -75,11 +78,12 @@ impl Default for Cmdline {
         Self {
             slot: Slot::A,
             trial: false,
+            fallback: false,
             watchdog: Watchdog::Hardware,
             test: false,
             emulated: false,
             hwsim: 0,
-            cycles: true,
+            cycles: false,
         }
     }
 }
@@ -106,7 +110,8 @@ impl Cmdline {
                 "test" => line.test = value == "1",
                 "emulated" => line.emulated = value == "1",
                 "hwsim" => line.hwsim = value.parse().unwrap_or(0).min(16),
-                "cycles" => line.cycles = value != "off",
+                "fallback" => line.fallback = value == "1",
+                "cycles" => line.cycles = value == "1",
                 _ => {}
             }
         }
@@ -122,18 +127,20 @@ mod tests {
     fn words_are_understood() {
         let line = Cmdline::parse(
             "console=ttyAMA0,115200 panic=10 bramble.slot=b bramble.trial=1 \
-             bramble.watchdog=soft bramble.test bramble.emulated=1 bramble.hwsim=2 bramble.cycles=off\n",
+             bramble.watchdog=soft bramble.test bramble.emulated=1 bramble.hwsim=2 bramble.cycles \
+             bramble.fallback=1\n",
         );
         assert_eq!(
             line,
             Cmdline {
                 slot: Slot::B,
                 trial: true,
+                fallback: true,
                 watchdog: Watchdog::Software,
                 test: true,
                 emulated: true,
                 hwsim: 2,
-                cycles: false,
+                cycles: true,
             }
         );
     }

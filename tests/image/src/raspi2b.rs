@@ -18,7 +18,7 @@ const SHIM: &str = include_str!("shim.S");
 const BOARD: &str = "bcm2836-rpi-2-b";
 /// QEMU's board resets at once when somebody opens its watchdog, and its further processors only
 /// cost time.
-const WORDS: &str = "bramble.emulated=1 bramble.watchdog=off nr_cpus=1";
+const WORDS: &str = "bramble.emulated=1 bramble.watchdog=off maxcpus=1";
 
 /// Switches one on.
 ///

@@ -43,6 +43,18 @@ pub(super) fn board(page: &mut Page, s: &SystemStatus) {
         "Whether the processor is slowed down",
         s.throttled.map(flag),
     );
+    one(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Main memory of the appliance process",
+        s.process_memory.map(|bytes| bytes.to_string()),
+    );
+    one(
+        "bramble_init_resident_memory_bytes",
+        "gauge",
+        "Main memory of process 1",
+        s.init_memory.map(|bytes| bytes.to_string()),
+    );
     let memory = s.memory_total > 0;
     one(
         "bramble_memory_total_bytes",

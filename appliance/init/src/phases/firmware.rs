@@ -13,6 +13,13 @@ pub(crate) fn run(boot: &mut Boot) {
         ..FirmwareStatus::default()
     };
     boot.facts.firmware = Some(plain);
+    if boot.line.fallback {
+        let (runs, other) = (boot.line.slot.letter(), boot.line.slot.other().letter());
+        boot.problem(format!(
+            "The firmware in slot {other} is missing or damaged, so this board started from slot \
+             {runs}. Upload the firmware again on the Firmware page."
+        ));
+    }
     let Some(disk) = boot.disk.clone() else { return };
     let (state, slot, trial) = (Arc::clone(&boot.state), boot.line.slot, boot.line.trial);
     let found =

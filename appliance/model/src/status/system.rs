@@ -27,6 +27,10 @@ pub struct SystemStatus {
     pub memory_total: u64,
     /// Of it free or freeable.
     pub memory_available: u64,
+    /// What the appliance process has of it.
+    pub process_memory: Option<u64>,
+    /// What process 1 has of it, where that is ours.
+    pub init_memory: Option<u64>,
     /// The SD card.
     pub card: Option<CardStatus>,
     /// The partition that keeps settings and sites; None where this process runs on somebody
