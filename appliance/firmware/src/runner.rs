@@ -140,9 +140,9 @@ pub fn install(
     report: &mut dyn FnMut(FirmwareProgress),
 ) -> Result<Manifest, Error> {
     let reading = || Error::io("Reading the update");
-    // Uploads are written by somebody with fewer rights: a link is not followed and a pipe not
-    // waited for.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    // The name is that of a descriptor process 1 has opened (/proc/self/fd/0), and such a name is a
+    // link; a pipe is not waited for.
+    let flags = OFlags::NONBLOCK;
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())

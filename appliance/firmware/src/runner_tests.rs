@@ -144,12 +144,19 @@ fn a_card_of_another_kind_is_left_alone() {
 }
 
 #[test]
-fn only_a_file_is_a_bundle() {
+fn a_bundle_is_taken_from_an_open_descriptor() {
     let card = Card::new(State::default(), &[]);
     let bundle = card.bundle(&image("0.2.0", 2));
-    let link = card.path("link");
-    std::os::unix::fs::symlink(&bundle, &link).unwrap();
-    assert!(matches!(card.install(&link, false), Err(Error::Io { .. })));
+    let file = std::fs::File::open(&bundle).unwrap();
+    std::fs::remove_file(&bundle).unwrap();
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
+    let name = format!("/proc/self/fd/{descriptor}");
+    card.install(std::path::Path::new(&name), false).unwrap();
+}
+
+#[test]
+fn only_a_file_is_a_bundle() {
+    let card = Card::new(State::default(), &[]);
     assert!(matches!(card.install(card.directory.path(), false), Err(Error::NotABundle)));
     assert!(matches!(card.install(&card.path("nothing"), false), Err(Error::Io { .. })));
     let pipe = card.path("pipe");
