@@ -10,7 +10,7 @@ use store::{DataLock, Store};
 
 /// Writes the newest settings as TOML, with secrets masked: a file that leaves the node.
 pub(crate) fn export(data: &Path, file: Option<&Path>) -> Result<(), Failure> {
-    let newest = Store::open(data)?.revisions()?.newest()?;
+    let newest = Store::open(data)?.revisions().newest()?;
     let settings = newest.map(|r| r.settings).unwrap_or_default();
     let text = format!(
         "# Settings of a Bramble cluster. Secrets read {MASK:?}; imported again, they stay as they are.\n\n{}",
@@ -38,7 +38,7 @@ pub(crate) fn import(
 ) -> Result<(), Failure> {
     let _lock = DataLock::take(data)?;
     let store = Store::open(data)?;
-    let mut revisions = store.revisions()?;
+    let mut revisions = store.revisions();
     let (number, old) = match revisions.newest()? {
         Some(stored) => (stored.revision.0, stored.settings),
         None => (0, Settings::default()),

@@ -63,7 +63,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         );
     }
     let (engine, control) = Engine::new(
-        store.revisions()?,
+        store.revisions(),
         &id,
         first_settings(&id, aboard.as_ref().and_then(Aboard::name)),
     )?;

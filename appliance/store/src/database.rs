@@ -18,12 +18,11 @@ const FILE: &str = "bramble.db";
 /// The database of one data directory.
 #[derive(Debug)]
 pub struct Store {
-    path: PathBuf,
     damaged: Option<PathBuf>,
     shared: Shared,
 }
 
-/// The connection that sessions and local values have in common. Cheap to clone.
+/// The connection that everything has in common. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared(Arc<Mutex<Connection>>);
 
@@ -52,19 +51,14 @@ impl Store {
             .open(&path)
             .map_err(|e| file(&path, e))?;
         match examine(&path) {
-            Ok(connection) => Ok(Self::new(path, connection, None)),
+            Ok(shared) => Ok(Self { damaged: None, shared }),
             Err(error) if is_damage(&error) => {
                 tracing::error!("{error}; the database is set aside");
                 let aside = set_aside(&path).map_err(|e| file(&path, e))?;
-                let connection = examine(&path)?;
-                Ok(Self::new(path, connection, Some(aside)))
+                Ok(Self { damaged: Some(aside), shared: examine(&path)? })
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn new(path: PathBuf, connection: Connection, damaged: Option<PathBuf>) -> Self {
-        Self { path, damaged, shared: Shared(Arc::new(Mutex::new(connection))) }
     }
 
     /// Where a damaged database was moved when this one was opened.
@@ -72,12 +66,9 @@ impl Store {
         self.damaged.as_deref()
     }
 
-    /// The settings' revisions, on a connection of their own.
-    ///
-    /// # Errors
-    /// When the database cannot be opened a second time.
-    pub fn revisions(&self) -> Result<Revisions, StoreError> {
-        Ok(Revisions::new(connect(&self.path)?))
+    /// The settings' revisions.
+    pub fn revisions(&self) -> Revisions {
+        Revisions::new(self.shared.clone())
     }
 
     /// The admin page's sessions.
@@ -98,25 +89,46 @@ pub(crate) fn make_directory(directory: &Path) -> Result<(), StoreError> {
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
+    match connect_as(path, "NORMAL") {
+        // The index of the log is a file that needs a little room; a full card has none. Whoever
+        // locks everybody else out keeps it in memory, and can read at least.
+        Err(StoreError::Sqlite(error)) if is_want_of_room(&error) => {
+            tracing::warn!("the data partition is full: {error}");
+            connect_as(path, "EXCLUSIVE")
+        }
+        result => result,
+    }
+}
+
+fn is_want_of_room(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure))
+}
+
+fn connect_as(path: &Path, locking: &str) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "locking_mode", locking)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // With the log, FULL is what makes a commit survive a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // Only now the file is read, and the log's index made.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
 }
 
 /// Opens a database and reads what it must hold, so that damage shows now and not later.
-fn examine(path: &Path) -> Result<Connection, StoreError> {
+fn examine(path: &Path) -> Result<Shared, StoreError> {
     let mut connection = connect(path)?;
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(StoreError::Unreadable(verdict));
     }
     migrate(&mut connection)?;
-    Revisions::new(connect(path)?).newest().map_err(|e| StoreError::Unreadable(e.0))?;
-    Ok(connection)
+    let shared = Shared(Arc::new(Mutex::new(connection)));
+    Revisions::new(shared.clone()).newest().map_err(|e| StoreError::Unreadable(e.0))?;
+    Ok(shared)
 }
 
 fn is_damage(error: &StoreError) -> bool {

@@ -1,25 +1,25 @@
 //! The settings' revisions.
 
+use crate::database::Shared;
 use crate::error::StoreError;
 use control::{Author, Commit, RevisionInfo, Storage, StorageError, StoredRevision};
 use model::{Revision, Settings};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Every revision of the settings, newest last.
 #[derive(Debug)]
-pub struct Revisions {
-    connection: Connection,
-}
+pub struct Revisions(Shared);
 
 impl Revisions {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection }
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(shared)
     }
 
     fn one(&self, sql: &str, number: &[i64]) -> Result<Option<StoredRevision>, StoreError> {
         let found = self
-            .connection
+            .0
+            .lock()
             .query_row(sql, rusqlite::params_from_iter(number), |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
             })
@@ -32,10 +32,10 @@ impl Revisions {
         Ok(Some(StoredRevision { revision: revision(number)?, settings }))
     }
 
-    fn insert(&mut self, commit: &Commit<'_>) -> Result<(), StoreError> {
+    fn insert(&self, commit: &Commit<'_>) -> Result<(), StoreError> {
         let author = serde_json::to_string(commit.author)
             .map_err(|e| StoreError::Unreadable(e.to_string()))?;
-        self.connection.execute(
+        self.0.lock().execute(
             "INSERT INTO revisions (revision, at_ms, author, sentence, document) VALUES (?, ?, ?, ?, ?)",
             params![
                 number(commit.revision)?,
@@ -49,7 +49,8 @@ impl Revisions {
     }
 
     fn list(&self, limit: usize) -> Result<Vec<RevisionInfo>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
+        let connection = self.0.lock();
+        let mut statement = connection.prepare_cached(
             "SELECT revision, author, sentence, at_ms FROM revisions ORDER BY revision DESC LIMIT ?",
         )?;
         let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], info)?;
