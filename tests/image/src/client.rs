@@ -13,6 +13,8 @@ use std::time::Duration;
 const USER: &str = "admin";
 /// An emulated board hashes a password as slowly as a real one.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// So long at most the last order is on its way.
+const PARTING: Duration = Duration::from_secs(5);
 /// While nobody is there yet, a connection may open and stay silent.
 const KNOCK: Duration = Duration::from_secs(2);
 
@@ -137,6 +139,13 @@ impl Client {
             return Ok(answer);
         }
         Err(Error::other(format!("POST {path}: {} {}", answer.status, answer.text())))
+    }
+
+    /// `POST path` to a board that may be gone before it has answered, so that nobody waits long
+    /// for the answer.
+    pub fn order(&self, path: &str) {
+        let post = Request::new("POST", path).timeout(PARTING);
+        let _ = self.send(&post.body("application/json", "{}"));
     }
 
     /// Everything the pages show.

@@ -126,8 +126,11 @@ fn a_killed_process_is_back_and_the_address_was_held_meanwhile() {
     let load = watch(&segment);
     let before = own(&one.status().unwrap())["pid"].as_u64().unwrap();
     let begun = Instant::now();
-    // The answer may be lost with the process.
-    let _ = one.post("/api/v1/test/kill", &json!({}));
+    one.order("/api/v1/test/kill");
+    let asked = begun.elapsed().as_millis();
+    one.wait_for_admin(PATIENCE).unwrap();
+    let page = begun.elapsed().as_millis() - asked;
+    figures.note("killed process, its page answers", &format!("{page} ms")).unwrap();
     let knock = one.clone().signed_in(PASSWORD);
     wait::until_true(PATIENCE, "another process", || {
         knock.status().is_ok_and(|s| own(&s)["pid"].as_u64().is_some_and(|pid| pid != before))

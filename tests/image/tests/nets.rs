@@ -15,8 +15,7 @@ fn comes_back_after(how: &str) {
     assert_eq!(system(&status)["watchdog"], "software", "{}", system(&status));
     client.change(|settings| settings["cluster"]["name"] = json!("kept")).unwrap();
     let begun = Instant::now();
-    // The answer may be lost with the board.
-    let _ = client.post(&format!("/api/v1/test/{how}"), &json!({}));
+    client.order(&format!("/api/v1/test/{how}"));
     restarted(&client, begun);
     let seconds = begun.elapsed().as_secs_f64();
     common::figures("virt")

@@ -6,7 +6,7 @@ mod common;
 
 use common::{boot, boot_as_a_pi, notices, provisioned, scattered};
 use emulator::virt::{self, Options};
-use emulator::{BootState, Card, Client, Image, Machine, Writes};
+use emulator::{Card, Client, Image, Machine, Writes};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::thread;
@@ -94,8 +94,7 @@ fn cut_again_and_again(image: &Image, cuts: u64, boot: Boot, title: &str) {
         assert_eq!(card.check_data().unwrap(), None, "round {round}");
         let state = card.boot_state().unwrap().unwrap();
         assert_eq!((state.active, state.left), (0, 0), "round {round}: {state:?}");
-        // Five starts cut short in a row are an order to forget everything.
-        card.set_boot_state(&BootState { cycles: 0, ..state }).unwrap();
+        assert_eq!(state.cycles, 0, "round {round}: counted although nobody asked for it");
     }
     assert!(changes > cuts, "only {changes} changes in {cuts} rounds");
     let text = format!("{changes} changes, slowest start {:.1} s", slowest.as_secs_f64());
@@ -178,9 +177,15 @@ fn a_card_that_loses_what_was_not_flushed_keeps_what_was_acknowledged() {
 #[test]
 fn five_quick_power_cycles_are_a_factory_reset_and_four_are_not() {
     let Some(image) = common::image() else { return };
+    // Off unless asked for: a bad power supply gives the same order.
+    let counting = |card| {
+        let options = Options::new(card).unwrap().hooks().words(&["bramble.cycles"]);
+        virt::start(&image, options).unwrap()
+    };
     let mut card = provisioned(&image, common::SMALL, &common::claimed_file());
     for cycles in 1..=5 {
-        let (machine, client) = boot(&image, card);
+        let machine = counting(card);
+        let client = common::ready(&machine);
         if cycles == 1 {
             client.change(|document| set(document, 7)).unwrap();
         }
@@ -192,7 +197,7 @@ fn five_quick_power_cycles_are_a_factory_reset_and_four_are_not() {
         .unwrap();
         card = machine.power_cut().unwrap();
     }
-    let machine = virt::start(&image, Options::new(card).unwrap().hooks()).unwrap();
+    let machine = counting(card);
     machine.wait_for_admin(common::BOOT).unwrap();
     // The settings are those of a new board; the password of the boot partition counts again.
     let client = machine.client().claim("another password");
