@@ -53,7 +53,7 @@ impl Running {
         let mut command = Command::new(launch.program);
         command.args(launch.arguments).env_clear().current_dir("/");
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/");
-        for name in ["RUST_LOG", "RUST_BACKTRACE"] {
+        for name in ["BRAMBLE_LOG", "RUST_BACKTRACE"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }

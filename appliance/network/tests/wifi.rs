@@ -188,6 +188,20 @@ fn connected() -> Result<WifiVerdict, String> {
 }
 
 #[tokio::test]
+async fn a_wrong_passphrase_in_the_settings_is_said_until_it_is_right() {
+    let house = House { claimed: true.into(), wired: true.into(), ..House::default() };
+    let wrong = [network("home", "wrong passphrase")];
+    let bench = Bench::new(vec![home(2462)], vec![able()], &wrong, house);
+    let trial = || bench.handle.status().0.trial;
+    eventually("the verdict", || trial().is_some()).await;
+    let said = trial().unwrap();
+    assert_eq!((&*said.ssid, said.verdict), ("home", WifiVerdict::WrongPassphrase));
+    bench.settings.send(Arc::new(settings(&[network("home", "right passphrase")]))).unwrap();
+    eventually("joined", || bench.connected().is_some()).await;
+    assert_eq!(trial(), None);
+}
+
+#[tokio::test]
 async fn a_phone_brings_a_new_board_onto_its_network() {
     let air = vec![
         home(2462),

@@ -204,6 +204,10 @@ impl Runner {
         tracing::info!("joining {ssid:?}: {verdict:?}");
         if attempt.shown {
             self.verdict = Some(WifiTrial { ssid, verdict: verdict.clone() });
+        } else if verdict == WifiVerdict::WrongPassphrase {
+            self.lock_out(ssid);
+        } else {
+            self.let_in();
         }
         if let Some(reply) = attempt.reply {
             let _ = reply.send(Ok(verdict)); // the asker may be gone

@@ -102,6 +102,10 @@ pub(super) struct Runner {
     pub(super) policy: Policy,
     pub(super) attempt: Option<Attempt>,
     pub(super) verdict: Option<WifiTrial>,
+    /// A network of the settings whose passphrase is wrong.
+    pub(super) locked_out: Option<WifiTrial>,
+    /// The last refusal is what a wrong passphrase looks like with this driver.
+    pub(super) key_suspected: bool,
     /// Joined at an operator's wish, perhaps not in the settings yet.
     pub(super) tried: Option<WifiNetwork>,
     pub(super) tried_country: Option<Country>,
@@ -159,6 +163,8 @@ impl Runner {
             policy: Policy::new(patience),
             attempt: None,
             verdict: None,
+            locked_out: None,
+            key_suspected: false,
             tried: None,
             tried_country: None,
             waiting: None,
@@ -212,6 +218,7 @@ impl Runner {
                 Woken::Request(Some(request)) => self.request(request, now),
                 Woken::Changed(true) => {
                     self.dirty = true;
+                    self.let_in();
                     self.retry_pause = self.options.patience / 2;
                 }
                 Woken::Time => {}
@@ -246,6 +253,7 @@ impl Runner {
                     let text = "another attempt to join a network is under way; wait for it to end";
                     let _ = join.reply.send(Err(text.to_owned())); // the asker may be gone
                 } else {
+                    self.let_in();
                     self.verdict = Some(WifiTrial {
                         ssid: join.network.ssid.to_string(),
                         verdict: WifiVerdict::Trying,
@@ -531,6 +539,9 @@ impl Runner {
             }
             Event::Connected | Event::Disconnected { .. } => self.poll_due = now,
             _ => {}
+        }
+        if self.attempt.is_none() {
+            self.about_settings(event);
         }
         self.trial_input(&Input::Event(event), now).await
     }

@@ -1,11 +1,64 @@
 //! What the page sees of it.
 
+use super::event::{Disabled, Event};
 use super::ports::Shown;
 use super::runner::Runner;
-use model::status::{SetupStatus, WifiAdapter, WifiConnection};
+use model::status::{SetupStatus, WifiAdapter, WifiConnection, WifiTrial, WifiVerdict};
 use std::sync::PoisonError;
 
+const NOTICE: &str = "wifi-passphrase";
+
 impl Runner {
+    /// What wpa_supplicant says while it joins a network of the settings by itself.
+    pub(super) fn about_settings(&mut self, event: &Event) {
+        match event {
+            Event::Connected => self.let_in(),
+            // brcmfmac reports a failed handshake as status 16.
+            Event::AssocReject { status: 16, timed_out: false } => {
+                self.key_suspected = self.adapter().is_some_and(|a| a.handshake_offload);
+            }
+            Event::AssocReject { .. } => self.key_suspected = false,
+            Event::TempDisabled { id, why } if *why == Disabled::WrongKey || self.key_suspected => {
+                let mut networks = self.station.iter().flat_map(|s| &s.networks);
+                let network = networks.find(|(number, _)| number == id);
+                if let Some(ssid) = network.map(|(_, e)| e.network.ssid.to_string()) {
+                    self.lock_out(ssid);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A network of the settings has a wrong passphrase there.
+    pub(super) fn lock_out(&mut self, ssid: String) {
+        let now = Some(WifiTrial { ssid, verdict: WifiVerdict::WrongPassphrase });
+        if now == self.locked_out {
+            return;
+        }
+        self.locked_out = now;
+        if let Some(trial) = &self.locked_out {
+            let text = format!(
+                "The passphrase for the Wi-Fi network {:?} is wrong. Change it on the Wi-Fi page, \
+                 or in bramble.toml on the card.",
+                trial.ssid
+            );
+            tracing::warn!("{text}");
+            if let Some(board) = &self.board {
+                board.notice(NOTICE, text);
+            }
+        }
+    }
+
+    /// No more of that: another try, other settings, or it did work.
+    pub(super) fn let_in(&mut self) {
+        self.key_suspected = false;
+        if self.locked_out.take().is_some() {
+            if let Some(board) = &self.board {
+                board.clear_notice(NOTICE);
+            }
+        }
+    }
+
     pub(super) fn publish(&self) {
         let mut shown = Shown::default();
         shown.wifi.adapters = self
@@ -29,7 +82,7 @@ impl Runner {
             frequency: s.association.frequency,
             signal_dbm: s.signal.unwrap_or_default(),
         });
-        shown.wifi.trial = self.verdict.clone();
+        shown.wifi.trial = self.locked_out.clone().or_else(|| self.verdict.clone());
         if let (Some(point), false) = (&self.options.setup, self.adapters.is_empty()) {
             let up = self.setup.as_ref().filter(|p| p.up);
             let reason = if up.is_some() { None } else { Some(self.setup_reason()) };
