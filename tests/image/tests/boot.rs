@@ -76,7 +76,7 @@ fn the_card_boots_to_its_page_and_remembers_what_it_is() {
 
     let begun = Instant::now();
     client.post("/api/v1/reboot", &json!({})).unwrap();
-    restarted(&client, begun);
+    restarted(&machine, &client, begun);
     let seconds = begun.elapsed().as_secs_f64();
     figures.note("reboot to the page", &format!("{seconds:.1} s")).unwrap();
     is_the_balancer(&client);

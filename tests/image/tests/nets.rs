@@ -16,13 +16,12 @@ fn comes_back_after(how: &str) {
     client.change(|settings| settings["cluster"]["name"] = json!("kept")).unwrap();
     let begun = Instant::now();
     client.order(&format!("/api/v1/test/{how}"));
-    restarted(&client, begun);
+    restarted(&machine, &client, begun);
     let seconds = begun.elapsed().as_secs_f64();
     common::figures("virt")
         .note(&format!("process 1: {how}, back after"), &format!("{seconds:.1} s"))
         .unwrap();
     assert_eq!(client.settings().unwrap().0["cluster"]["name"], "kept");
-    drop(machine);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub const PASSWORD: &str = "correct horse battery";
 pub const BOOT: Duration = Duration::from_secs(120);
 /// For everything that takes seconds on a board.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// What process 1 says on the serial line when it has started.
+const STARTED: &str = ", started in ";
 /// A card of the usual test, in MiB.
 pub const SMALL: u64 = 512;
 
@@ -98,8 +100,12 @@ pub fn signed_in(machine: &Machine, client: &Client) {
     }
 }
 
-/// Waits until the board has started since `begun`: its kernel is younger than that.
-pub fn restarted(client: &Client, begun: Instant) {
+/// Waits until the board has started a second time since its power was switched on, and its page
+/// is back: its kernel is younger than `begun`.
+pub fn restarted(machine: &Machine, client: &Client, begun: Instant) {
+    // Nobody asks the page before that: a question to a board that is reset is never answered.
+    machine.wait_serial(STARTED, 2, BOOT).unwrap();
+    machine.wait_for_admin(BOOT).unwrap();
     client
         .wait_status(BOOT, "the board after its restart", |status| {
             (Duration::from_millis(uptime(status)?) < begun.elapsed()).then_some(())
