@@ -32,6 +32,8 @@ pub(crate) fn system(id: &NodeId) -> SystemStatus {
         throttled: Some(false),
         memory_total: 969_932_800,
         memory_available: 821_211_136,
+        process_memory: Some(14 * 1024 * 1024),
+        init_memory: Some(4 * 1024 * 1024),
         card: Some(CardStatus {
             name: "SC32G".to_owned(),
             made: "08/2021".to_owned(),

@@ -77,6 +77,16 @@ pub(crate) fn says_card_error(line: &str) -> bool {
     request || card || files
 }
 
+/// The file of a driver's firmware that is not in the image, as the kernel's log names it.
+pub(crate) fn missing_firmware(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("Direct firmware load for ")?;
+    let (file, _) = rest.split_once(" failed with error")?;
+    // Board-specific variants are asked for first and need not be there.
+    let variant =
+        file.contains("raspberrypi,") || file.ends_with(".txt") || file.ends_with("_blob");
+    (!variant && !file.contains(char::is_whitespace)).then_some(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,5 +155,15 @@ mod tests {
         ] {
             assert!(!says_card_error(line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_missing_firmware_is_named() {
+        let line =
+            "usb 1-1.2: Direct firmware load for rtlwifi/rtl8723bu_nic.bin failed with error -2";
+        assert_eq!(missing_firmware(line), Some("rtlwifi/rtl8723bu_nic.bin"));
+        let variant = "brcmfmac mmc1:0001:1: Direct firmware load for brcm/brcmfmac43430-sdio.raspberrypi,3-model-b.bin failed with error -2";
+        assert_eq!(missing_firmware(variant), None);
+        assert_eq!(missing_firmware("Direct firmware load for "), None);
     }
 }

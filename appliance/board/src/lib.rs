@@ -14,6 +14,7 @@ mod error;
 mod kernel;
 mod runner;
 mod setup;
+mod usb;
 mod watch;
 
 pub use error::Error;

@@ -21,6 +21,9 @@ const SEARCH: Duration = Duration::from_secs(30);
 /// No file read here is longer.
 const LONGEST: u64 = 16 * 1024;
 
+/// More are not listed.
+const MOST_MISSING: usize = 4;
+
 /// What board this is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -40,6 +43,8 @@ pub struct Sensors {
     data: Option<PathBuf>,
     /// Told by the kernel's log; see [`Self::kernel_line`].
     errors: AtomicU64,
+    /// Firmware that drivers asked for in vain; told by the kernel's log as well.
+    missing: Mutex<Vec<String>>,
     undervoltage_seen: AtomicBool,
     clock_set: AtomicBool,
     memory: Mutex<Memory>,
@@ -72,6 +77,7 @@ impl Sensors {
             root: root.into(),
             data,
             errors: AtomicU64::new(0),
+            missing: Mutex::default(),
             undervoltage_seen: AtomicBool::new(false),
             clock_set: AtomicBool::new(false),
             memory: Mutex::default(),
@@ -100,6 +106,12 @@ impl Sensors {
     pub fn kernel_line(&self, line: &str) {
         if kernel::says_card_error(line) {
             self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(file) = kernel::missing_firmware(line) {
+            let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            if missing.len() < MOST_MISSING && !missing.iter().any(|known| known == file) {
+                missing.push(file.to_owned());
+            }
         }
         if kernel::says_undervoltage(line) {
             self.undervoltage_seen.store(true, Ordering::Relaxed);
@@ -143,6 +155,13 @@ impl Sensors {
         let set = self.clock_set.load(Ordering::Relaxed);
         status.clock_unix_ms =
             now.ok().filter(|_| set).and_then(|t| u64::try_from(t.as_millis()).ok());
+    }
+
+    /// USB devices nothing drives, and firmware that drivers asked for in vain.
+    fn troubles(&self) -> (Vec<String>, Vec<String>) {
+        let strangers = crate::usb::strangers(&self.root.join("sys/bus/usb/devices"));
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (strangers, missing)
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
@@ -318,7 +337,10 @@ pub async fn run(sensors: std::sync::Arc<Sensors>, board: StatusBoard, shutdown:
             ..SystemStatus::default()
         };
         sensors.fill(&mut status);
-        for change in watch.look(begun.elapsed(), &status) {
+        let (strangers, missing) = sensors.troubles();
+        let mut changes = watch.look(begun.elapsed(), &status);
+        changes.extend(watch.devices(strangers, missing));
+        for change in changes {
             change.show(&board);
         }
     }

@@ -10,6 +10,8 @@ const CARD: &str = "board.card";
 const WEAR: &str = "board.wear";
 const GONE: &str = "board.card-gone";
 const DATA: &str = "board.data";
+const USB: &str = "board.usb";
+const FIRMWARE: &str = "board.firmware";
 
 /// The firmware slows the processor down from 80 °C on.
 const HOT: i32 = 80_000;
@@ -53,6 +55,8 @@ pub struct Watch {
     seen: bool,
     gone: bool,
     full: bool,
+    strangers: Vec<String>,
+    missing: Vec<String>,
 }
 
 impl Watch {
@@ -63,6 +67,36 @@ impl Watch {
         self.heat(status, &mut changes);
         self.card(now, status, &mut changes);
         self.data(status, &mut changes);
+        changes
+    }
+
+    /// The same for devices nothing drives, and for drivers whose firmware is not in the image.
+    pub fn devices(&mut self, strangers: Vec<String>, missing: Vec<String>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if strangers != self.strangers {
+            changes.push(if strangers.is_empty() {
+                Change::Clear(USB)
+            } else {
+                Change::Raise(
+                    USB,
+                    format!(
+                        "This firmware has no driver for a USB device: {}. If it is a Wi-Fi adapter, use another one, the built-in Wi-Fi or the cable; adapters with an Atheros AR9271 work best.",
+                        strangers.join(", ")
+                    ),
+                )
+            });
+            self.strangers = strangers;
+        }
+        if missing != self.missing {
+            changes.push(Change::Raise(
+                FIRMWARE,
+                format!(
+                    "An adapter does not work because its own firmware is not in this image: {}. Use another adapter, the built-in Wi-Fi or the cable.",
+                    missing.join(", ")
+                ),
+            ));
+            self.missing = missing;
+        }
         changes
     }
 
