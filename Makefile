@@ -33,7 +33,9 @@ run:
 test:
 	@.ci/need-rust
 	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived \
-		rsync:rsync python3:python3 chromium:chromium chromedriver:chromium-driver
+		rsync:rsync python3:python3 dnsmasq:dnsmasq-base \
+		udhcpd:udhcpd busybox:busybox avahi-daemon:avahi-daemon wpa_supplicant:wpasupplicant \
+		chromium:chromium chromedriver:chromium-driver
 	cargo test --workspace --locked --no-run
 	cargo test --workspace --locked --no-fail-fast --lib --bins
 	cargo test --workspace --locked --no-fail-fast --test '*' -- --test-threads=1
