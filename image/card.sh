@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=$1 kernel=$2
 : "${SOURCE_DATE_EPOCH:?} ${VERSION:?}"
 export SOURCE_DATE_EPOCH
-export E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH
+export E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH E2FSCK_TIME=$SOURCE_DATE_EPOCH
 system=$out/packages/system
 tool=$out/cargo/release/imagetool
 binary=$out/cargo/armv7-unknown-linux-gnueabihf/image/bramble
