@@ -147,11 +147,11 @@ fn a_card_of_another_kind_is_left_alone() {
 fn a_bundle_is_taken_from_an_open_descriptor() {
     let card = Card::new(State::default(), &[]);
     let bundle = card.bundle(&image("0.2.0", 2));
-    let file = std::fs::File::open(&bundle).unwrap();
-    std::fs::remove_file(&bundle).unwrap();
+    let file = fs::File::open(&bundle).unwrap();
+    fs::remove_file(&bundle).unwrap();
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&file);
     let name = format!("/proc/self/fd/{descriptor}");
-    card.install(std::path::Path::new(&name), false).unwrap();
+    card.install(Path::new(&name), false).unwrap();
 }
 
 #[test]
