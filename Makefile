@@ -33,7 +33,7 @@ run:
 test:
 	@.ci/need-rust
 	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived \
-		rsync:rsync python3:python3 dnsmasq:dnsmasq-base \
+		rsync:rsync python3:python3 cpio:cpio mke2fs:e2fsprogs losetup:mount dnsmasq:dnsmasq-base \
 		udhcpd:udhcpd busybox:busybox avahi-daemon:avahi-daemon wpa_supplicant:wpasupplicant \
 		chromium:chromium chromedriver:chromium-driver
 	cargo test --workspace --locked --no-run
