@@ -229,13 +229,15 @@ impl Aboard {
     }
 
     fn ask(&self, request: Request) -> webui::Answer<'_, ()> {
-        let client = self.client.clone();
-        Box::pin(async move {
-            tokio::task::spawn_blocking(move || client.ask(&request))
-                .await
-                .map_err(|error| error.to_string())?
-        })
+        Box::pin(ask(&self.client, request))
     }
+}
+
+/// Asks process 1; the waiting is done off the runtime.
+pub(crate) async fn ask(client: &Client, request: Request) -> Result<(), String> {
+    let client = client.clone();
+    let asked = tokio::task::spawn_blocking(move || client.ask(&request));
+    asked.await.map_err(|error| error.to_string())?
 }
 
 /// One line about what this board does.

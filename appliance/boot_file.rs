@@ -1,5 +1,6 @@
 //! Takes over what `bramble.toml` on the boot partition says, and takes its secrets out of it.
 
+use crate::aboard::ask;
 use control::{Author, Change, Control, StatusBoard};
 use init::Client;
 use init::channel::Request;
@@ -64,11 +65,7 @@ pub(crate) async fn apply(
         },
     );
     if rewritten != text {
-        let client = client.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            client.ask(&Request::RewriteBootFile { text: rewritten })
-        });
-        if let Ok(Err(why)) = written.await {
+        if let Err(why) = ask(client, Request::RewriteBootFile { text: rewritten }).await {
             board.notice(
                 "boot-file-secrets",
                 format!("Passwords could not be taken out of bramble.toml on the card: {why}"),

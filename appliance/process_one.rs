@@ -1,7 +1,7 @@
 //! Process 1: the init crate's needs, met by the firmware crate.
 
 use firmware::bundle::Running;
-use firmware::runner::{self, Target};
+use firmware::runner::{self, BUILD, COMPATIBLE, PUBLIC_KEY, Target};
 use firmware::state::Slot;
 use firmware::{Error, Present};
 use init::{BootState, Cmdline, Installer};
@@ -9,10 +9,6 @@ use model::status::{FirmwareProgress, FirmwareStatus};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-
-const BUILD: &str = "/etc/bramble/build.json";
-const PUBLIC_KEY: &str = "/etc/bramble/update.pub";
-const COMPATIBLE: &str = "/proc/device-tree/compatible";
 
 /// The life of process 1.
 pub(crate) fn live() -> ! {

@@ -1,15 +1,15 @@
 //! The heartbeat of the whole process: one beat for each second in which every runtime moved.
 //!
-//! Process 1 feeds the watchdog only while it hears it. A thread that hangs, of whichever
-//! subsystem's runtime, silences it.
+//! Process 1 listens: after ten seconds of silence it ends this process and starts it again. A
+//! thread that hangs, of whichever subsystem's runtime, silences it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const BEAT: Duration = Duration::from_secs(1);
-/// A runtime that needs longer for nothing at all does not count as moving. The watchdog itself
-/// waits longer, so that one slow second costs nothing.
+/// A runtime that needs longer for nothing at all does not count as moving. Process 1 waits
+/// longer, so that one slow second costs nothing.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Counts up each second on a runtime.

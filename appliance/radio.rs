@@ -1,5 +1,6 @@
 //! The Wi-Fi's needs, met by the rest of the node; and the page's, met by the Wi-Fi.
 
+use crate::aboard::ask;
 use control::{Author, Change, Control, SnapshotReceiver};
 use init::Client;
 use init::channel::Request;
@@ -22,12 +23,7 @@ pub(crate) struct Needs {
 
 impl wifi::Ports for Needs {
     fn supplicant(&self, run: bool) -> Answer<'_, ()> {
-        let client = self.client.clone();
-        Box::pin(async move {
-            tokio::task::spawn_blocking(move || client.ask(&Request::Supplicant { run }))
-                .await
-                .map_err(|error| error.to_string())?
-        })
+        Box::pin(ask(&self.client, Request::Supplicant { run }))
     }
 
     fn claimed(&self) -> bool {

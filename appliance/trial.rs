@@ -1,5 +1,6 @@
 //! A firmware on trial: kept once the board has shown that it works, given up otherwise.
 
+use crate::aboard::ask;
 use control::{Control, StatusBoard};
 use firmware::health::{self, Health, Verdict};
 use init::Client;
@@ -20,31 +21,26 @@ pub(crate) async fn judge(control: Control, board: StatusBoard, client: Client, 
         match health::judge(&health, began.elapsed()) {
             Verdict::Wait => {}
             Verdict::Confirm => {
-                if ask(&client, Request::ConfirmFirmware).await {
+                if done(&client, Request::ConfirmFirmware).await {
                     tracing::info!("this firmware works and is kept");
                     return;
                 }
             }
             Verdict::Reboot { why } => {
                 tracing::error!("this firmware is given up: {why}");
-                ask(&client, Request::GiveUpFirmware).await;
+                done(&client, Request::GiveUpFirmware).await;
             }
         }
         sleep(LOOK).await;
     }
 }
 
-async fn ask(client: &Client, request: Request) -> bool {
-    let client = client.clone();
-    let asked = tokio::task::spawn_blocking(move || client.ask(&request));
-    match asked.await {
-        Ok(Ok(())) => true,
-        Ok(Err(why)) => {
-            tracing::error!("process 1 refused: {why}");
-            false
-        }
-        Err(_) => false,
+async fn done(client: &Client, request: Request) -> bool {
+    let asked = ask(client, request).await;
+    if let Err(why) = &asked {
+        tracing::error!("process 1 refused: {why}");
     }
+    asked.is_ok()
 }
 
 async fn look(control: &Control, board: &StatusBoard, page: u16) -> Health {

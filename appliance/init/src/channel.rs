@@ -30,8 +30,8 @@ pub struct Numbered<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "ask")]
 pub enum Request {
-    /// Every runtime has moved since the last one. Sent each second; the watchdog is fed only
-    /// while they come. Not answered.
+    /// Every runtime has moved since the last one. Sent each second; a process that stops sending
+    /// them is ended and started again. Not answered.
     Heartbeat,
     /// What stands on the screen besides what process 1 knows. Not answered.
     Screen {
