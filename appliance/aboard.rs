@@ -13,7 +13,7 @@ use init::facts::{Facts, UPLOADS};
 use init::{Client, read_facts};
 use journal::Journal;
 use model::status::{FirmwareProgress, SystemStatus};
-use model::{ADMIN_PORT, Hostname, NodeId};
+use model::{ADMIN_PORT, Cidr, Hostname, NodeId, SETUP_ADDRESS, SETUP_PREFIX, Ssid};
 use network::wifi::{self, SetupPoint};
 use network::{Clock, SetHostName};
 use std::path::{Path, PathBuf};
@@ -21,8 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::Local;
 
-/// This board on its setup access point.
-const SETUP_ADDRESS: &str = "192.168.19.36/24";
 /// Facts change seldom and are read often.
 const FACTS_AGE: Duration = Duration::from_secs(1);
 /// The screen shows what was so long ago at worst.
@@ -59,7 +57,7 @@ impl Aboard {
         if let Err(error) = journal.follow_kernel(Path::new("/dev/kmsg"), told) {
             tracing::warn!("the kernel's log cannot be read: {error}");
         }
-        aboard.clock_is_set(aboard.facts().clock_set);
+        aboard.clock_is_set(aboard.with_facts(|facts| facts.clock_set));
         Some(aboard)
     }
 
@@ -77,13 +75,16 @@ impl Aboard {
 
     /// The name of a board that was not given one: what its setup access point is called.
     pub(crate) fn name(&self) -> Option<Hostname> {
-        let ssid = board::setup_ssid(&self.sensors.identity().mac.unwrap_or_default()).ok()?;
-        ssid.to_string().to_lowercase().parse().ok()
+        self.ssid().ok()?.to_string().to_lowercase().parse().ok()
+    }
+
+    fn ssid(&self) -> Result<Ssid, board::Error> {
+        board::setup_ssid(&self.sensors.identity().mac.unwrap_or_default())
     }
 
     /// The log's end of the run before, if that was a crash.
     pub(crate) fn last_words(&self) -> Option<String> {
-        self.facts().last_words
+        self.with_facts(|facts| facts.last_words.clone())
     }
 
     /// Everything that only a board has. Inside the data runtime.
@@ -107,7 +108,7 @@ impl Aboard {
             network: with.network.clone(),
             snapshots: with.control.watch(),
             setup: setup.clone(),
-            address: SETUP_ADDRESS.parse()?,
+            address: Cidr::new(SETUP_ADDRESS, SETUP_PREFIX)?,
         };
         let wifi = wifi::start(
             with.control.watch(),
@@ -142,7 +143,7 @@ impl Aboard {
     fn setup_point(&self, local: &Local, said: boot_file::Setup) -> anyhow::Result<SetupPoint> {
         let ssid = match said.ssid {
             Some(ssid) => ssid,
-            None => board::setup_ssid(&self.sensors.identity().mac.unwrap_or_default())?,
+            None => self.ssid()?,
         };
         let passphrase = match (said.passphrase, local.setup_passphrase()?) {
             (Some(given), _) => given,
@@ -153,8 +154,7 @@ impl Aboard {
                 made
             }
         };
-        let host = SETUP_ADDRESS.split('/').next().unwrap_or_default();
-        Ok(SetupPoint { ssid, passphrase, url: format!("http://{host}:{ADMIN_PORT}/") })
+        Ok(SetupPoint { ssid, passphrase, url: format!("http://{SETUP_ADDRESS}:{ADMIN_PORT}/") })
     }
 
     /// The board on the status board, and what went wrong at its start.
@@ -174,18 +174,24 @@ impl Aboard {
     }
 
     fn fill(&self, system: &mut SystemStatus) {
-        let facts = self.facts();
-        system.data = facts.data;
-        system.firmware = facts.firmware;
+        self.with_facts(|facts| {
+            system.data.clone_from(&facts.data);
+            system.firmware.clone_from(&facts.firmware);
+            system.watchdog = facts.watchdog;
+            system.restarts = facts.restarts;
+        });
         if let Some(firmware) = &mut system.firmware {
             firmware.progress = self.progress().clone();
         }
-        system.watchdog = facts.watchdog;
-        system.restarts = facts.restarts;
         self.sensors.fill(system);
     }
 
     fn facts(&self) -> Facts {
+        self.with_facts(Facts::clone)
+    }
+
+    /// The settings file and the last words in them are long, and status is read often.
+    fn with_facts<T>(&self, look: impl FnOnce(&Facts) -> T) -> T {
         let mut held = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
         if held.0.elapsed() >= FACTS_AGE {
             if let Some(read) = read_facts() {
@@ -193,7 +199,7 @@ impl Aboard {
             }
             held.0 = Instant::now();
         }
-        held.1.clone()
+        look(&held.1)
     }
 
     fn progress(&self) -> std::sync::MutexGuard<'_, Option<FirmwareProgress>> {

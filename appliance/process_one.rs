@@ -2,9 +2,9 @@
 
 use firmware::bundle::Running;
 use firmware::runner::{self, BUILD, COMPATIBLE, PUBLIC_KEY, Target};
-use firmware::state::Slot;
 use firmware::{Error, Present};
 use init::{BootState, Cmdline, Installer};
+use model::Slot;
 use model::status::{FirmwareProgress, FirmwareStatus};
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,12 +27,12 @@ impl BootState for Slots {
     fn firmware(
         &self,
         disk: &Path,
-        running: init::Slot,
+        running: Slot,
         on_trial: bool,
     ) -> Result<FirmwareStatus, String> {
         said(this_firmware().and_then(|own| {
             let present = Present {
-                slot: slot(running),
+                slot: running,
                 on_trial,
                 version: own.version,
                 built_unix: own.built_unix,
@@ -40,8 +40,8 @@ impl BootState for Slots {
             runner::status(disk, &present)
         }))
     }
-    fn confirm(&self, disk: &Path, running: init::Slot) -> Result<(), String> {
-        said(runner::confirm(disk, slot(running)))
+    fn confirm(&self, disk: &Path, running: Slot) -> Result<(), String> {
+        said(runner::confirm(disk, running))
     }
     fn end_trial(&self, disk: &Path) -> Result<(), String> {
         said(runner::end_trial(disk))
@@ -68,7 +68,7 @@ impl Installer for Updates {
         let target = Target {
             disk: &target.disk,
             device: &target.device,
-            slot: slot(target.slot),
+            slot: target.slot,
             on_trial: Cmdline::parse(&line).trial,
         };
         let key = said(runner::public_key(Path::new(PUBLIC_KEY)))?;
@@ -79,13 +79,6 @@ impl Installer for Updates {
 
 fn this_firmware() -> Result<Running, Error> {
     runner::running(Path::new(BUILD), Path::new(COMPATIBLE))
-}
-
-fn slot(slot: init::Slot) -> Slot {
-    match slot {
-        init::Slot::A => Slot::A,
-        init::Slot::B => Slot::B,
-    }
 }
 
 fn said<T>(result: Result<T, Error>) -> Result<T, String> {

@@ -10,14 +10,13 @@ use control::Shutdown;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use model::SETUP_ADDRESS;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// This board's address in its setup network.
-const SETUP: Ipv4Addr = Ipv4Addr::new(192, 168, 19, 36);
 /// Connections at a time.
 const CONNECTIONS: usize = 32;
 /// How long one may last altogether.
@@ -88,8 +87,8 @@ fn answer(method: &Method, uri: &Uri, headers: &HeaderMap, local: IpAddr) -> Res
 /// Under which name the page is to be opened.
 fn target(uri: &Uri, headers: &HeaderMap, local: IpAddr) -> String {
     // In the setup network every name of the world leads here; the page knows only its own.
-    if local == IpAddr::V4(SETUP) {
-        return SETUP.to_string();
+    if local == IpAddr::V4(SETUP_ADDRESS) {
+        return SETUP_ADDRESS.to_string();
     }
     let named = crate::host::authority(uri, headers).map(crate::host::name_of);
     let plain = |n: &&str| {

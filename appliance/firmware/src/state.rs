@@ -12,6 +12,8 @@
 use crate::bytes::{SECTOR, put, u32_at};
 use crate::crc::Crc32;
 
+pub use model::Slot;
+
 /// Sectors of the card that hold the two copies.
 pub const LBA: [u64; 2] = [64, 65];
 /// How often U-Boot tries a new firmware that is not confirmed.
@@ -20,56 +22,14 @@ pub const TRIES: u8 = 3;
 const MAGIC: &[u8; 4] = b"BRS1";
 const SUMMED: usize = 28;
 
-/// One of the two copies of the firmware.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Slot {
-    /// The second partition.
-    #[default]
-    A,
-    /// The third.
-    B,
+/// As U-Boot has it.
+fn number(slot: Slot) -> u8 {
+    slot.partition() - Slot::A.partition()
 }
 
-impl Slot {
-    /// As on the kernel's command line.
-    #[must_use]
-    pub fn letter(self) -> &'static str {
-        match self {
-            Self::A => "a",
-            Self::B => "b",
-        }
-    }
-
-    /// From the kernel's command line.
-    #[must_use]
-    pub fn from_letter(letter: &str) -> Option<Self> {
-        match letter {
-            "a" => Some(Self::A),
-            "b" => Some(Self::B),
-            _ => None,
-        }
-    }
-
-    /// The one beside it.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
-    }
-
-    fn number(self) -> u8 {
-        match self {
-            Self::A => 0,
-            Self::B => 1,
-        }
-    }
-
-    /// U-Boot takes whatever is not 1 for the first slot.
-    fn from_number(number: u8) -> Self {
-        if number == 1 { Self::B } else { Self::A }
-    }
+/// U-Boot takes whatever is not 1 for the first slot.
+fn from_number(number: u8) -> Slot {
+    if number == 1 { Slot::B } else { Slot::A }
 }
 
 /// Which slot starts.
@@ -116,7 +76,7 @@ impl State {
         let mut sector = [0; SECTOR];
         put(&mut sector, 0, MAGIC);
         let fields =
-            [sequence, self.active.number(), self.trial.number(), self.left, self.quick_cycles];
+            [sequence, number(self.active), number(self.trial), self.left, self.quick_cycles];
         put(&mut sector, 4, &fields);
         let sum = Crc32::of(&sector[..SUMMED]);
         put(&mut sector, SUMMED, &sum.to_le_bytes());
@@ -130,8 +90,8 @@ impl State {
             return None;
         }
         let state = Self {
-            active: Slot::from_number(sector[5]),
-            trial: Slot::from_number(sector[6]),
+            active: from_number(sector[5]),
+            trial: from_number(sector[6]),
             left: sector[7],
             quick_cycles: sector[8],
         };

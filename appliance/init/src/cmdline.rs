@@ -1,55 +1,7 @@
 //! What the boot script and the emulator say on the kernel command line.
 
+pub use model::Slot;
 use model::status::Watchdog;
-
-/// One of the two places a firmware is kept in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Slot {
-    /// The second partition.
-    #[default]
-    A,
-    /// The third partition.
-    B,
-}
-
-impl Slot {
-    /// `a` or `b`, as on the command line.
-    #[must_use]
-    pub const fn letter(self) -> &'static str {
-        match self {
-            Self::A => "a",
-            Self::B => "b",
-        }
-    }
-
-    /// The one beside it.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
-    }
-
-    /// Reads `a` or `b`.
-    #[must_use]
-    pub fn from_letter(letter: &str) -> Option<Self> {
-        match letter {
-            "a" => Some(Self::A),
-            "b" => Some(Self::B),
-            _ => None,
-        }
-    }
-
-    /// The number of its partition.
-    #[must_use]
-    pub const fn partition(self) -> u8 {
-        match self {
-            Self::A => 2,
-            Self::B => 3,
-        }
-    }
-}
 
 /// The words of the command line that are ours.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,17 @@
 
 use crate::units::Millis;
 use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
 
 /// The port of the admin page on every node.
 pub const ADMIN_PORT: u16 = 1936;
 /// The port nodes talk to each other on.
 pub const NODE_PORT: u16 = 1937;
+
+/// A board on its setup access point, a network of 256 addresses.
+pub const SETUP_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 19, 36);
+/// The length of that network's prefix.
+pub const SETUP_PREFIX: u8 = 24;
 
 /// The `admin` section. The password is not here: it is kept as a hash in the node's own store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -23,13 +23,14 @@ pub mod provision;
 mod secret;
 mod settings;
 mod site;
+mod slot;
 pub mod status;
 mod text;
 mod units;
 mod virtual_router;
 mod wifi;
 
-pub use admin::{ADMIN_PORT, Admin, NODE_PORT};
+pub use admin::{ADMIN_PORT, Admin, NODE_PORT, SETUP_ADDRESS, SETUP_PREFIX};
 pub use balancing::{
     Backend, Balance, Check, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend, Server, ServerState,
 };
@@ -48,6 +49,7 @@ pub use problem::Problem;
 pub use secret::{MASK, Secret};
 pub use settings::Settings;
 pub use site::{DEFAULT_SITE, MirrorPolicy, Site};
+pub use slot::Slot;
 pub use text::{
     CheckPath, Country, Hostname, InterfaceName, Name, NodeId, Pattern, SiteHost, Ssid,
 };
