@@ -16,6 +16,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Lets nodes trust each other on port 1937: at least 32 characters, the same on every node.",
     ),
     ("nodes", "id", "The board's identity: a-z, 0-9 and -. Never changes."),
+    (
+        "nodes",
+        "device",
+        "Fingerprint of the board's key. Left out: the first board that knows the cluster's key.",
+    ),
     ("nodes", "name", "Its host name."),
     ("nodes", "roles", "What it does: \"web\", \"balancer\", both, or nothing for a spare."),
     (

@@ -51,7 +51,7 @@ pub use settings::Settings;
 pub use site::{DEFAULT_SITE, MirrorPolicy, Site};
 pub use slot::Slot;
 pub use text::{
-    CheckPath, Country, Hostname, InterfaceName, Name, NodeId, Pattern, SiteHost, Ssid,
+    CheckPath, Country, DeviceId, Hostname, InterfaceName, Name, NodeId, Pattern, SiteHost, Ssid,
 };
 pub use units::{Centiseconds, Millis, Port, Priority, Revision, Vrid, Weight};
 pub use virtual_router::{DEFAULT_INSTANCE, VrrpInstance, VrrpVersion};

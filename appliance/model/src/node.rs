@@ -1,7 +1,7 @@
 //! One board: what it is called, what it does and how it is reached.
 
 use crate::net::Cidr;
-use crate::text::{Hostname, NodeId};
+use crate::text::{DeviceId, Hostname, NodeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -32,6 +32,9 @@ impl fmt::Display for Role {
 pub struct Node {
     /// The board's identity; never changes.
     pub id: NodeId,
+    /// The key it proves itself with on port 1937. None: not met yet; the first board that knows
+    /// the cluster's key and says it is this node is taken for it.
+    pub device: Option<DeviceId>,
     /// Its host name.
     pub name: Hostname,
     /// What it does.

@@ -76,6 +76,16 @@ text! {
     }
 }
 text! {
+    /// The fingerprint of a board's key: SHA-256 of its public key (SubjectPublicKeyInfo, DER), 64
+    /// hexadecimal digits in lower case.
+    DeviceId, |t| {
+        let plain = t.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if plain && t.len() == 64 { Ok(()) } else {
+            Err(format!("a board's fingerprint is 64 of 0-9 and a-f, not {t:?}"))
+        }
+    }
+}
+text! {
     /// A host name of one label (RFC 1123 2.1).
     Hostname, |t| {
         let plain = t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

@@ -15,6 +15,14 @@ pub(super) fn check(settings: &Settings, problems: &mut Problems) {
     problems
         .unique("node id", names.clone().map(|(i, n)| (format!("nodes[{i}].id"), n.id.as_str())));
     problems.unique("node", names.map(|(i, n)| (format!("nodes[{i}].name"), n.name.as_str())));
+    for (i, node) in settings.nodes.iter().enumerate() {
+        let twin =
+            settings.nodes.iter().take(i).find(|n| n.device.is_some() && n.device == node.device);
+        if let Some(twin) = twin {
+            let text = format!("node {} has the same key: its card was copied", twin.name);
+            problems.add(format!("nodes[{i}].device"), text);
+        }
+    }
     if settings.nodes.len() > MAX_NODES {
         problems.add("nodes", format!("a cluster has at most {MAX_NODES} nodes"));
     }
