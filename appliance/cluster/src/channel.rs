@@ -42,6 +42,16 @@ pub enum Service {
     Status,
     /// Files of the sites.
     Mirror,
+    /// The settings, as every node replicates them.
+    Settings,
+    /// Sessions of the admin page.
+    Sessions,
+    /// The audit log.
+    Audit,
+    /// What one node asks another to do: reboot, blink, failover, logs.
+    Action,
+    /// Taking in a board that is no member yet; no stream between members.
+    Adoption,
 }
 
 impl Service {
@@ -51,7 +61,12 @@ impl Service {
             // A report goes out every second and a node that has been silent for 3 s counts as
             // gone: by then the other address must have been tried.
             Self::Status => Duration::from_millis(1500),
-            Self::Mirror => Duration::from_secs(10),
+            Self::Mirror
+            | Self::Settings
+            | Self::Sessions
+            | Self::Audit
+            | Self::Action
+            | Self::Adoption => Duration::from_secs(10),
         }
     }
 }
