@@ -257,6 +257,7 @@ fn the_settings_of_the_reference_cluster() {
     let settings = |floating: bool| {
         let node = |id: &str, eth: &str, wlan: &str, role| Node {
             id: id.parse().unwrap(),
+            device: None,
             name: id.parse().unwrap(),
             roles: BTreeSet::from([role]),
             eth0: model::Link { address: Some(cidr(eth)), gateway: None },
