@@ -116,6 +116,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             journal,
         }),
         radio: started.map(|started| started.radio),
+        adoption: None,
+        probe: None,
     };
     let page = serve_page(admin, listener, ports, shutdown)?;
     tracing::info!("node {id} runs; the admin page is on port {}", at.port());

@@ -44,7 +44,7 @@ mod words;
 
 pub use password::hash_password;
 pub use ports::{
-    AccessLog, Answer, Credentials, Failover, FailoverFuture, Journal, MirrorApproval, Ports,
-    Radio, SessionRows, System,
+    AccessLog, AddressProbe, Adoption, Answer, Credentials, Failover, FailoverFuture, Journal,
+    MirrorApproval, Ports, Radio, SessionRows, System,
 };
 pub use serve::{router, serve};

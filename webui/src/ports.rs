@@ -2,9 +2,10 @@
 //! the store, the failover and the proxy.
 
 use control::{Control, StatusBoard};
-use model::Name;
-use model::status::FailoverReport;
+use model::status::{Asked, FailoverReport, FoundBoard, Joining, Offer};
+use model::{DeviceId, Name, NodeId};
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -101,6 +102,10 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// The radios; None where there is no Wi-Fi of ours.
     pub radio: Option<Arc<dyn Radio>>,
+    /// Boards in reach; None on a node that cannot look for any.
+    pub adoption: Option<Arc<dyn Adoption>>,
+    /// Asks the network whether an address is taken; None where nobody can.
+    pub probe: Option<Arc<dyn AddressProbe>>,
 }
 
 /// A future whose error is a sentence for the operator.
@@ -141,4 +146,36 @@ pub trait Radio: Send + Sync {
     /// Tries to join while the setup access point stays up; the status shows the verdict, and
     /// only a network that let the board in is kept in the settings.
     fn join(&self, network: model::WifiNetwork, country: Option<model::Country>) -> Answer<'_, ()>;
+}
+
+/// Boards in reach, and how they come into the cluster.
+///
+/// An adoption that was begun is listed by [`Self::progress`] until it is cancelled or begun again:
+/// whatever error [`Self::begin`] or [`Self::confirm`] end with is its last step there, too. An
+/// adoption nobody confirms ends by itself.
+pub trait Adoption: Send + Sync {
+    /// Boards heard of lately, this one left out.
+    fn found(&self) -> Vec<FoundBoard>;
+    /// Looks at an address that no board was heard of from. Its answer is among [`Self::found`]
+    /// from then on.
+    fn look_at(&self, address: Ipv4Addr) -> Answer<'_, FoundBoard>;
+    /// Calls a board, as a new node or in the place of one. No secret leaves yet.
+    fn begin(&self, device: &DeviceId, as_node: Option<&NodeId>) -> Answer<'_, Offer>;
+    /// Lets the board's green LED flash, the number of times that belongs to its code if it has
+    /// been asked, and for half a minute otherwise.
+    fn blink(&self, device: &DeviceId) -> Answer<'_, ()>;
+    /// The operator's word that this is the board that is meant: it becomes a node.
+    fn confirm(&self, device: &DeviceId) -> Answer<'_, NodeId>;
+    /// Ends an adoption that is under way, or forgets one that has ended.
+    fn cancel(&self, device: &DeviceId);
+    /// Every adoption begun on this node.
+    fn progress(&self) -> Vec<Joining>;
+    /// On a board that nobody has claimed: who wants it.
+    fn asked(&self) -> Option<Asked>;
+}
+
+/// Asks the local network whether an address is taken (RFC 5227).
+pub trait AddressProbe: Send + Sync {
+    /// The hardware address of who answers; None: nobody does.
+    fn who_has(&self, address: Ipv4Addr) -> Answer<'_, Option<String>>;
 }

@@ -305,6 +305,8 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         system: Some(system.clone()),
         journal: journal.clone(),
         radio: Some(air.clone()),
+        adoption: None,
+        probe: None,
     };
     Node { ports, rows, password, failover, approved, system, journal, air, control, board }
 }

@@ -3,6 +3,7 @@
 //! A status is a snapshot. Ages are milliseconds before the snapshot was taken, because boards
 //! without a clock chip may not know the time of day.
 
+mod adoption;
 mod failover;
 mod mirror;
 mod node;
@@ -10,6 +11,7 @@ mod proxy;
 mod subsystem;
 mod system;
 
+pub use adoption::{Asked, BoardState, BoardTrust, FoundBoard, JoinStep, Joining, Offer};
 pub use failover::{FailoverReport, VrrpCounters, VrrpState, VrrpStatus};
 pub use mirror::{MirrorPhase, MirrorStatus};
 pub use node::{DhcpStatus, LinkStatus, NodeReport, NodeStatus, Notice};

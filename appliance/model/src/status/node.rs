@@ -70,6 +70,9 @@ pub struct NodeStatus {
     pub uptime_ms: u64,
     /// The revision of the settings it runs.
     pub revision: Revision,
+    /// A short fingerprint of every change it knows: nodes that show the same one are in sync.
+    /// Empty where it is not known.
+    pub heads: String,
     /// Its subsystems.
     pub subsystems: BTreeMap<Subsystem, SubsystemStatus>,
     /// Its interfaces.
