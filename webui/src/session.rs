@@ -11,8 +11,6 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error, Result};
 use tower_sessions::{Expiry, SessionManagerLayer, SessionStore};
 
-/// The cookie. Sites behind the balancer share our cookies; the proxy keeps this one from them.
-pub(crate) const COOKIE: &str = "bramble_sid";
 /// Where a session keeps who it belongs to.
 pub(crate) const KEY: &str = "signed-in";
 /// A session's last use is written down at most so often, to spare the SD card.
@@ -88,7 +86,7 @@ impl SessionStore for Store {
 
 pub(crate) fn layer(store: Store) -> SessionManagerLayer<Store> {
     SessionManagerLayer::new(store)
-        .with_name(COOKIE)
+        .with_name(model::SESSION_COOKIE)
         .with_path("/")
         .with_http_only(true)
         .with_same_site(SameSite::Strict)

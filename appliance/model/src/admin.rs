@@ -6,6 +6,9 @@ use std::net::Ipv4Addr;
 
 /// The port of the admin page on every node.
 pub const ADMIN_PORT: u16 = 1936;
+/// The cookie of a session on the admin page. Browsers know no ports for cookies: every site on an
+/// address of this cluster would be sent it, were it not taken out on the way.
+pub const SESSION_COOKIE: &str = "bramble_sid";
 /// The port nodes talk to each other on.
 pub const NODE_PORT: u16 = 1937;
 

@@ -30,7 +30,7 @@ mod units;
 mod virtual_router;
 mod wifi;
 
-pub use admin::{ADMIN_PORT, Admin, NODE_PORT, SETUP_ADDRESS, SETUP_PREFIX};
+pub use admin::{ADMIN_PORT, Admin, NODE_PORT, SESSION_COOKIE, SETUP_ADDRESS, SETUP_PREFIX};
 pub use balancing::{
     Backend, Balance, Check, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend, Server, ServerState,
 };

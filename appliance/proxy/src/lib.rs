@@ -26,6 +26,7 @@ mod balance;
 mod check;
 mod client;
 mod config;
+mod cookie;
 mod error;
 mod exchange;
 mod framing;

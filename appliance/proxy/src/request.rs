@@ -3,6 +3,7 @@
 //! Everything that touches framing or routing is refused when it is not exactly right; the rest
 //! is passed on as it came.
 
+use crate::cookie;
 use crate::framing::{Body, content_length};
 use crate::message::{
     Coding, Connection, Known, MAX_FIELDS, Parsed, coding, fields, is_named, is_value, known, list,
@@ -253,13 +254,21 @@ fn build(
     out.extend_from_slice(b" HTTP/1.1\r\n");
     put_field(out, b"Host", host);
     for h in headers {
-        let keep = match known(h.name) {
+        let kind = known(h.name);
+        let keep = match kind {
             Known::Expect => !is_10,
-            Known::Other | Known::SecWebsocketKey | Known::SecWebsocketAccept => true,
+            Known::Other
+            | Known::Cookie
+            | Known::SetCookie
+            | Known::SecWebsocketKey
+            | Known::SecWebsocketAccept => true,
             _ => false,
         };
         if keep && !(seen.connection.names && is_named(headers, h.name)) {
-            put_field(out, h.name.as_bytes(), h.value);
+            match kind {
+                Known::Cookie => cookie::put_request(out, h.name.as_bytes(), h.value),
+                _ => put_field(out, h.name.as_bytes(), h.value),
+            }
         }
     }
     if seen.trailers {

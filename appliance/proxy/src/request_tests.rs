@@ -205,3 +205,11 @@ fn the_line_is_kept_for_the_log() {
     parse(b"\r\nGET /x HTTP/9\r\n", ORIGIN, &mut Vec::new(), &mut line).unwrap_err();
     assert_eq!(line, b"GET /x HTTP/9");
 }
+
+#[test]
+fn servers_never_see_the_admin_pages_session() {
+    let (_, out) = get("Cookie: a=1; bramble_sid=secret; b=2\r\nCOOKIE: c=3\r\n").unwrap();
+    assert_eq!(out, "GET / HTTP/1.1\r\nHost: h\r\nCookie: a=1; b=2\r\nCOOKIE: c=3\r\n\r\n");
+    let (_, out) = get("Cookie: bramble_sid=secret\r\n").unwrap();
+    assert_eq!(out, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+}

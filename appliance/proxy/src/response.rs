@@ -1,5 +1,6 @@
 //! The head of a response: what is accepted from a server, and what the client gets.
 
+use crate::cookie;
 use crate::framing::{Body, content_length};
 use crate::message::{
     Coding, Connection, Known, Parsed, coding, fields, is_named, is_value, known, put_field,
@@ -142,8 +143,10 @@ fn build(
             | Known::Host
             | Known::Expect
             | Known::Lookalike
+            | Known::Cookie
             | Known::SecWebsocketKey
             | Known::SecWebsocketAccept => true,
+            Known::SetCookie => !cookie::sets_it(h.value),
             // Which protocols the server would switch to; with 426 it is the point.
             Known::Upgrade => switching || status == 426,
             _ => false,
@@ -275,6 +278,15 @@ mod tests {
                     Keep-Alive: timeout=5\r\nX-Pub: 2\r\nContent-Length: 0\r\n\r\n";
         let (_, out) = read(text, ASKED).unwrap();
         assert_eq!(out, "HTTP/1.1 200 OK\r\nX-Pub: 2\r\nContent-Length: 0\r\n\r\n");
+    }
+
+    #[test]
+    fn no_server_sets_the_admin_pages_cookie() {
+        let text = "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\n\
+                    set-cookie: bramble_sid=planted; Path=/\r\nContent-Length: 0\r\n\r\n";
+        let (_, out) = read(text, ASKED).unwrap();
+        let left = "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(out, left);
     }
 
     #[test]
