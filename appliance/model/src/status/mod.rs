@@ -6,6 +6,7 @@
 mod adoption;
 mod failover;
 mod mirror;
+mod network_check;
 mod node;
 mod proxy;
 mod subsystem;
@@ -14,6 +15,7 @@ mod system;
 pub use adoption::{Asked, BoardState, BoardTrust, FoundBoard, JoinStep, Joining, Offer};
 pub use failover::{FailoverReport, VrrpCounters, VrrpState, VrrpStatus};
 pub use mirror::{MirrorPhase, MirrorStatus};
+pub use network_check::{Duplicate, GatewayTry, NetworkCheck, PeerTry, ServerTry, TimeTry, Try};
 pub use node::{DhcpStatus, LinkStatus, NodeReport, NodeStatus, Notice};
 pub use proxy::{
     BackendStatus, CheckStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, ServerStatus,
