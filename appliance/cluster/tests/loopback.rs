@@ -37,7 +37,7 @@ fn address() -> Ipv4Addr {
 }
 
 fn node(name: &str, wired: Ipv4Addr) -> Node {
-    let link = Link { address: Some(format!("{wired}/8").parse().unwrap()), gateway: None };
+    let link = Link { address: Some(format!("{wired}/8").parse().unwrap()), ..Link::default() };
     Node { id: id(name), name: name.parse().unwrap(), eth0: link, ..Node::default() }
 }
 

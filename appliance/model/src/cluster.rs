@@ -2,7 +2,7 @@
 
 use crate::net::Cidr;
 use crate::secret::Secret;
-use crate::text::Name;
+use crate::text::{Name, TimeServer};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -18,6 +18,8 @@ pub struct Cluster {
     pub gateway: Option<Ipv4Addr>,
     /// Name servers of every node, in order, at most 3 (resolv.conf(5) MAXNS).
     pub dns: Vec<Ipv4Addr>,
+    /// Time servers of every node, asked together. None: the DHCP server's, or else public ones.
+    pub ntp: Vec<TimeServer>,
     /// The key that lets nodes trust each other on port 1937: at least 32 characters, the same
     /// on every node. Empty: this node talks to no other.
     pub key: Secret,

@@ -12,6 +12,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ("cluster", "dns", "Name servers of every node, in order, at most 3."),
     (
         "cluster",
+        "ntp",
+        "Time servers of every node, at most 4. None: the DHCP server's, or else public ones.",
+    ),
+    (
+        "cluster",
         "key",
         "Lets nodes trust each other on port 1937: at least 32 characters, the same on every node.",
     ),
@@ -29,12 +34,16 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Static address of the wired link with its prefix. Left out: the link stays as it is found.",
     ),
     ("nodes.eth0", "gateway", "Router of this link. Left out: the cluster's."),
+    ("nodes.eth0", "dns", "Name servers of this link, at most 3. None: the cluster's."),
+    ("nodes.eth0", "ntp", "Time servers of this link, at most 4, asked before the cluster's."),
     (
         "nodes.wlan0",
         "address",
         "Static address of the wireless link with its prefix. Left out: the link stays as it is found.",
     ),
     ("nodes.wlan0", "gateway", "Router of this link. Left out: the cluster's."),
+    ("nodes.wlan0", "dns", "Name servers of this link, at most 3. None: the cluster's."),
+    ("nodes.wlan0", "ntp", "Time servers of this link, at most 4, asked before the cluster's."),
     ("wifi", "country", "Whose radio rules apply, for example \"GB\"."),
     ("wifi", "networks", "Wi-Fi networks, in the order they are tried."),
     ("wifi.networks", "ssid", "The network's name."),
@@ -193,6 +202,12 @@ mod tests {
         settings.nodes[0].eth0.gateway = settings.cluster.gateway;
         settings.nodes[0].wlan0.gateway = settings.cluster.gateway;
         settings.cluster.name = "home".parse().ok();
+        settings.cluster.ntp = vec!["192.168.1.1".parse().unwrap()];
+        let node = &mut settings.nodes[0];
+        for link in [&mut node.eth0, &mut node.wlan0] {
+            link.dns = vec!["9.9.9.9".parse().unwrap()];
+            link.ntp = vec!["pool.ntp.org".parse().unwrap()];
+        }
         settings.sites[0].mirror.origin = Some(settings.nodes[0].id.clone());
         settings.backends[0].check.http_path = "/".parse().ok();
         settings.backends[0].servers.push(crate::Server {

@@ -52,6 +52,7 @@ pub use site::{DEFAULT_SITE, MirrorPolicy, Site};
 pub use slot::Slot;
 pub use text::{
     CheckPath, Country, DeviceId, Hostname, InterfaceName, Name, NodeId, Pattern, SiteHost, Ssid,
+    TimeServer,
 };
 pub use units::{Centiseconds, Millis, Port, Priority, Revision, Vrid, Weight};
 pub use virtual_router::{DEFAULT_INSTANCE, VrrpInstance, VrrpVersion};

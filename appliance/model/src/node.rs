@@ -1,7 +1,7 @@
 //! One board: what it is called, what it does and how it is reached.
 
 use crate::net::Cidr;
-use crate::text::{DeviceId, Hostname, NodeId};
+use crate::text::{DeviceId, Hostname, NodeId, TimeServer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -70,4 +70,9 @@ pub struct Link {
     pub address: Option<Cidr>,
     /// Its router; none: the cluster's.
     pub gateway: Option<Ipv4Addr>,
+    /// Its name servers, in order; none: the cluster's, or else the DHCP server's. The resolver
+    /// reads at most 3 of all interfaces together (resolv.conf(5) MAXNS).
+    pub dns: Vec<Ipv4Addr>,
+    /// Its time servers, asked before the cluster's.
+    pub ntp: Vec<TimeServer>,
 }

@@ -138,6 +138,25 @@ text! {
     }
 }
 text! {
+    /// A time server: an IPv4 address, or a domain name (RFC 1123 2.1).
+    TimeServer, |t| {
+        let label = |l: &str| {
+            let plain = l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            plain && (1..=63).contains(&l.len()) && !l.starts_with('-') && !l.ends_with('-')
+        };
+        // What consists of digits and dots is an address or a slip of the finger.
+        let number = t.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let good = if number {
+            t.parse::<std::net::Ipv4Addr>().is_ok()
+        } else {
+            t.len() <= 253 && t.split('.').all(label)
+        };
+        if good { Ok(()) } else {
+            Err(format!("a time server is an address such as 192.168.1.1 or a name such as pool.ntp.org, not {t:?}"))
+        }
+    }
+}
+text! {
     /// An rsync exclude pattern (rsync(1), FILTER RULES); at most 1,024 bytes.
     Pattern, |t| {
         if (1..=1024).contains(&t.len()) && !t.contains(['\0', '\n', '\r']) { Ok(()) } else {

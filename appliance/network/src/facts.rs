@@ -1,10 +1,10 @@
 //! What the parts that talk to the network need to know of it.
 
 use crate::plan::{Learned, Wanted};
+use crate::servers::time_servers;
 use crate::view::View;
 use control::Snapshot;
 use model::Cidr;
-use std::net::Ipv4Addr;
 
 /// A link that carries traffic now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +20,8 @@ pub(crate) struct Facts {
     /// This node's host name.
     pub(crate) name: String,
     pub(crate) links: Vec<LiveLink>,
-    /// Time servers that DHCP servers named.
-    pub(crate) ntp: Vec<Ipv4Addr>,
+    /// Time servers, in groups that are asked one after the other.
+    pub(crate) time: Vec<Vec<String>>,
 }
 
 pub(crate) fn facts(snapshot: &Snapshot, wanted: &Wanted, known: &Learned, view: &View) -> Facts {
@@ -37,10 +37,9 @@ pub(crate) fn facts(snapshot: &Snapshot, wanted: &Wanted, known: &Learned, view:
         let found = set.find(|a| address.is_none_or(|wanted| wanted == a.address))?;
         Some(LiveLink { name: name.to_owned(), index: interface.index, address: found.address })
     });
-    let ntp = known.sources.values().filter_map(|source| source.lease.as_ref());
     Facts {
         name: name.unwrap_or_else(|| snapshot.node().to_string()),
         links: links.collect(),
-        ntp: ntp.flat_map(|lease| lease.ntp.iter().copied()).collect(),
+        time: time_servers(&snapshot.settings, node, wanted, known, view),
     }
 }

@@ -49,6 +49,7 @@ mod parse;
 mod plan;
 mod resolv;
 mod runner;
+mod servers;
 pub mod setup;
 mod sysctl;
 mod time;

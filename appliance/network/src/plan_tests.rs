@@ -260,8 +260,8 @@ fn the_settings_of_the_reference_cluster() {
             device: None,
             name: id.parse().unwrap(),
             roles: BTreeSet::from([role]),
-            eth0: model::Link { address: Some(cidr(eth)), gateway: None },
-            wlan0: model::Link { address: Some(cidr(wlan)), gateway: None },
+            eth0: model::Link { address: Some(cidr(eth)), ..model::Link::default() },
+            wlan0: model::Link { address: Some(cidr(wlan)), ..model::Link::default() },
         };
         let mut all = model::Settings::default();
         all.cluster.gateway = Some(ip("192.168.1.1"));
@@ -310,7 +310,10 @@ fn snapshot(eth0: Option<&str>, wlan0: Option<&str>) -> Snapshot {
     let mut settings = model::Settings::default();
     settings.cluster.gateway = Some(ip("192.168.1.1"));
     let id: model::NodeId = "web01".parse().unwrap();
-    let link = |address: Option<&str>| model::Link { address: address.map(cidr), gateway: None };
+    let link = |address: Option<&str>| model::Link {
+        address: address.map(cidr),
+        ..model::Link::default()
+    };
     let node = Node { id: id.clone(), eth0: link(eth0), wlan0: link(wlan0), ..Node::default() };
     settings.nodes.push(node);
     Snapshot::new(model::Revision(1), settings, &id)

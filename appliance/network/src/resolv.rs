@@ -1,32 +1,26 @@
 //! The name servers in /etc/resolv.conf.
 
 use crate::error::Error;
+use crate::servers::NameServers;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 /// More than any resolv.conf has; one that is longer is not ours.
 const LONGEST: u64 = 64 * 1024;
 
-/// Where name servers come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Settings,
-    Dhcp,
-}
-
 /// At most so many are looked at (resolv.conf(5), MAXNS).
 const MOST: usize = 3;
 
 /// The file for these name servers and, from a DHCP server, the domain of this network.
-pub(crate) fn content(servers: &[Ipv4Addr], domain: Option<&str>, origin: Origin) -> String {
-    let origin = match origin {
-        Origin::Settings => "the cluster's settings",
-        Origin::Dhcp => "what the DHCP server said",
+pub(crate) fn content(found: &NameServers, domain: Option<&str>) -> String {
+    let origin = match (found.from_settings, found.from_dhcp) {
+        (true, true) => "the settings and what the DHCP server said",
+        (false, true) => "what the DHCP server said",
+        _ => "the settings",
     };
     let mut text = format!("# Written by Bramble from {origin}.\n");
-    let servers = servers.iter().take(MOST);
+    let servers = found.servers.iter().take(MOST);
     if let Some(domain) = domain {
         text.push_str(&format!("search {domain}\n"));
     }
@@ -71,11 +65,8 @@ mod tests {
     fn it_is_written_in_place_and_only_when_it_differs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resolv.conf");
-        let text = content(
-            &["192.168.1.1".parse().unwrap(), "9.9.9.9".parse().unwrap()],
-            None,
-            Origin::Settings,
-        );
+        let servers = vec!["192.168.1.1".parse().unwrap(), "9.9.9.9".parse().unwrap()];
+        let text = content(&NameServers { servers, from_settings: true, from_dhcp: false }, None);
         assert!(text.ends_with("\nnameserver 192.168.1.1\nnameserver 9.9.9.9\n"));
 
         apply(&path, &text).unwrap();
@@ -94,8 +85,9 @@ mod tests {
 
     #[test]
     fn what_a_dhcp_server_says_is_marked_and_cut() {
-        let servers: Vec<Ipv4Addr> = (1..=5).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect();
-        let text = content(&servers, Some("lan"), Origin::Dhcp);
+        let servers = (1..=5).map(|n| std::net::Ipv4Addr::new(10, 0, 0, n)).collect();
+        let found = NameServers { servers, from_settings: false, from_dhcp: true };
+        let text = content(&found, Some("lan"));
         let (first, rest) = text.split_once('\n').unwrap();
         assert!(first.starts_with('#') && first.contains("DHCP"), "{first}");
         let three = "nameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n";

@@ -10,7 +10,8 @@ use crate::kernel::Kernel;
 use crate::options::Options;
 use crate::pace::Pace;
 use crate::plan::{Learned, Op, Plan, Wanted, left_behind, plan};
-use crate::resolv::{self, Origin};
+use crate::resolv;
+use crate::servers::name_servers;
 use crate::view::View;
 use crate::{hostname, mdns, setup, sysctl, time};
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver, supervise};
@@ -186,6 +187,7 @@ impl Runner {
         }
         self.wanted = Wanted::of(snapshot, &known);
         let mut problems = Vec::new();
+        let mut seen = View::default();
         let working = match self.settle(&mut problems) {
             Ok((view, working)) => {
                 if self.outside.handle.set(&self.wanted, &known, &view) {
@@ -198,6 +200,7 @@ impl Runner {
                     *held = new;
                     news
                 });
+                seen = view;
                 working
             }
             Err(error) => {
@@ -205,7 +208,7 @@ impl Runner {
                 Vec::new()
             }
         };
-        self.names(snapshot, &known, &mut problems);
+        self.names(snapshot, &known, &seen, &mut problems);
         problems.extend(without_an_address(&known, &working));
         if self.pace.fight(Instant::now()) {
             problems.push(
@@ -331,7 +334,7 @@ impl Runner {
     }
 
     /// Host name and name servers.
-    fn names(&self, snapshot: &Snapshot, known: &Learned, problems: &mut Vec<String>) {
+    fn names(&self, snapshot: &Snapshot, known: &Learned, view: &View, problems: &mut Vec<String>) {
         let node = snapshot.settings.node(snapshot.node());
         let options = &self.outside.options;
         if let (Some(port), Some(node)) = (&options.host_name, node) {
@@ -339,17 +342,13 @@ impl Runner {
                 problems.extend(hostname::apply(node.name.as_str(), port.as_ref()).err());
             }
         }
-        let leases = || known.sources.values().filter_map(|source| source.lease.as_ref());
-        let lent: Vec<_> = leases().flat_map(|lease| lease.dns.iter().copied()).collect();
-        let domain = leases().find_map(|lease| lease.domain.as_deref());
-        let (servers, origin) = match node.map(|_| &snapshot.settings.cluster.dns) {
-            Some(servers) if !servers.is_empty() => (servers, Origin::Settings),
-            _ => (&lent, Origin::Dhcp),
-        };
+        let mut leases = known.sources.values().filter_map(|source| source.lease.as_ref());
+        let domain = leases.find_map(|lease| lease.domain.as_deref());
+        let found = name_servers(&snapshot.settings, node, &self.wanted, known, view);
         // Without any, what the file says is left to whoever wrote it.
-        if !servers.is_empty() {
-            let text = resolv::content(servers, domain, origin);
-            if let Err(error) = resolv::apply(&self.outside.options.resolv_conf, &text) {
+        if !found.servers.is_empty() {
+            let text = resolv::content(&found, domain);
+            if let Err(error) = resolv::apply(&options.resolv_conf, &text) {
                 problems.push(format!("the name servers could not be set: {error}"));
             }
         }

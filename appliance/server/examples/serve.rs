@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         id: id.clone(),
         name: "Web01".parse()?,
         roles: [Role::Web].into(),
-        eth0: Link { address: Some(Cidr::new(address, 32)?), gateway: None },
+        eth0: Link { address: Some(Cidr::new(address, 32)?), ..Link::default() },
         ..Node::default()
     };
     let site = Site { name: DEFAULT_SITE.parse()?, port, ..Site::default() };

@@ -12,6 +12,7 @@ pub(crate) struct ClusterForm {
     pub(crate) floating_ip: Field,
     pub(crate) gateway: Field,
     pub(crate) dns: Field,
+    pub(crate) ntp: Field,
     pub(crate) key: Field,
 }
 
@@ -28,6 +29,7 @@ impl Form for ClusterForm {
             ("floating_ip", &mut self.floating_ip),
             ("gateway", &mut self.gateway),
             ("dns", &mut self.dns),
+            ("ntp", &mut self.ntp),
             ("key", &mut self.key),
         ]
     }
@@ -37,6 +39,7 @@ impl Form for ClusterForm {
         self.floating_ip.set_option(cluster.floating_ip);
         self.gateway.set_option(cluster.gateway);
         self.dns.set_list(&cluster.dns);
+        self.ntp.set_list(&cluster.ntp);
         self.key.set(cluster.key.masked().reveal());
     }
 
@@ -61,12 +64,13 @@ impl TryFrom<&mut ClusterForm> for Edit {
         let name = form.name.optional();
         let floating_ip = form.floating_ip.optional();
         let gateway = form.gateway.optional();
-        let dns = form.dns.words();
+        let (dns, ntp) = (form.dns.words(), form.ntp.words());
         cluster.key = Secret::new(form.key.value.trim());
         cluster.name = name.ok_or(Invalid)?;
         cluster.floating_ip = floating_ip.ok_or(Invalid)?;
         cluster.gateway = gateway.ok_or(Invalid)?;
         cluster.dns = dns.ok_or(Invalid)?;
+        cluster.ntp = ntp.ok_or(Invalid)?;
         Ok(Self::PutCluster(cluster))
     }
 }

@@ -13,8 +13,12 @@ pub(crate) struct NodeForm {
     pub(crate) roles: Field,
     pub(crate) eth0: Field,
     pub(crate) eth0_gateway: Field,
+    pub(crate) eth0_dns: Field,
+    pub(crate) eth0_ntp: Field,
     pub(crate) wlan0: Field,
     pub(crate) wlan0_gateway: Field,
+    pub(crate) wlan0_dns: Field,
+    pub(crate) wlan0_ntp: Field,
 }
 
 impl Form for NodeForm {
@@ -31,8 +35,12 @@ impl Form for NodeForm {
             ("roles", &mut self.roles),
             ("eth0.address", &mut self.eth0),
             ("eth0.gateway", &mut self.eth0_gateway),
+            ("eth0.dns", &mut self.eth0_dns),
+            ("eth0.ntp", &mut self.eth0_ntp),
             ("wlan0.address", &mut self.wlan0),
             ("wlan0.gateway", &mut self.wlan0_gateway),
+            ("wlan0.dns", &mut self.wlan0_dns),
+            ("wlan0.ntp", &mut self.wlan0_ntp),
         ]
     }
 
@@ -42,8 +50,12 @@ impl Form for NodeForm {
         self.roles.set_list(node.roles.iter().map(|r| keyword(*r)));
         self.eth0.set_option(node.eth0.address);
         self.eth0_gateway.set_option(node.eth0.gateway);
+        self.eth0_dns.set_list(&node.eth0.dns);
+        self.eth0_ntp.set_list(&node.eth0.ntp);
         self.wlan0.set_option(node.wlan0.address);
         self.wlan0_gateway.set_option(node.wlan0.gateway);
+        self.wlan0_dns.set_list(&node.wlan0.dns);
+        self.wlan0_ntp.set_list(&node.wlan0.ntp);
     }
 
     fn part(&self, settings: &Settings) -> Option<Node> {
@@ -77,28 +89,36 @@ impl TryFrom<&mut NodeForm> for Edit {
         }
         let id = form.id.read::<NodeId>();
         let name = form.name.read();
-        let links = (
-            form.eth0.optional(),
-            form.eth0_gateway.optional(),
-            form.wlan0.optional(),
-            form.wlan0_gateway.optional(),
+        let eth0 =
+            link(&mut form.eth0, &mut form.eth0_gateway, &mut form.eth0_dns, &mut form.eth0_ntp);
+        let wlan0 = link(
+            &mut form.wlan0,
+            &mut form.wlan0_gateway,
+            &mut form.wlan0_dns,
+            &mut form.wlan0_ntp,
         );
         let mut node = form.base.clone().unwrap_or_default();
         node.roles = [Role::Web, Role::Balancer]
             .into_iter()
             .filter(|r| form.roles.has(keyword(*r)))
             .collect();
-        match (id, name, links) {
-            (Some(id), Some(name), (Some(eth0), Some(eth0_gw), Some(wlan0), Some(wlan0_gw)))
-                if form.id.error.is_none() =>
-            {
-                node.id = id;
-                node.name = name;
-                node.eth0 = Link { address: eth0, gateway: eth0_gw };
-                node.wlan0 = Link { address: wlan0, gateway: wlan0_gw };
-                Ok(Self::PutNode(node))
+        match (id, name, eth0, wlan0) {
+            (Some(id), Some(name), Some(eth0), Some(wlan0)) if form.id.error.is_none() => {
+                Ok(Self::PutNode(Node { id, name, eth0, wlan0, ..node }))
             }
             _ => Err(Invalid),
         }
     }
+}
+
+/// One interface; each field is read, so that each says what is wrong with it.
+fn link(
+    address: &mut Field,
+    gateway: &mut Field,
+    dns: &mut Field,
+    ntp: &mut Field,
+) -> Option<Link> {
+    let (address, gateway) = (address.optional(), gateway.optional());
+    let (dns, ntp) = (dns.words(), ntp.words());
+    Some(Link { address: address?, gateway: gateway?, dns: dns?, ntp: ntp? })
 }

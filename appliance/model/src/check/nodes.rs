@@ -2,9 +2,13 @@
 
 use super::Problems;
 use crate::settings::Settings;
+use crate::text::TimeServer;
+use std::net::Ipv4Addr;
 
 /// resolv.conf(5): the resolver reads at most three name servers.
 const MAX_NAME_SERVERS: usize = 3;
+/// So many are asked at once.
+const MAX_TIME_SERVERS: usize = 4;
 /// Shorter keys can be guessed.
 const MIN_KEY: usize = 32;
 /// What the cluster is built and tested for.
@@ -27,12 +31,10 @@ pub(super) fn check(settings: &Settings, problems: &mut Problems) {
         problems.add("nodes", format!("a cluster has at most {MAX_NODES} nodes"));
     }
     let cluster = &settings.cluster;
-    if cluster.dns.len() > MAX_NAME_SERVERS {
-        problems.add("cluster.dns", format!("at most {MAX_NAME_SERVERS} name servers are used"));
-    }
-    for (i, server) in cluster.dns.iter().enumerate() {
-        if server.is_unspecified() || server.is_multicast() || server.is_broadcast() {
-            problems.add(format!("cluster.dns[{i}]"), format!("{server} cannot be a name server"));
+    servers("cluster", &cluster.dns, &cluster.ntp, problems);
+    for (i, node) in settings.nodes.iter().enumerate() {
+        for (interface, link) in node.links() {
+            servers(&format!("nodes[{i}].{interface}"), &link.dns, &link.ntp, problems);
         }
     }
     if cluster.key.is_mask() {
@@ -40,4 +42,39 @@ pub(super) fn check(settings: &Settings, problems: &mut Problems) {
     } else if !cluster.key.is_empty() && cluster.key.reveal().len() < MIN_KEY {
         problems.add("cluster.key", format!("the key needs at least {MIN_KEY} characters"));
     }
+}
+
+/// Name and time servers at one place.
+fn servers(place: &str, dns: &[Ipv4Addr], ntp: &[TimeServer], problems: &mut Problems) {
+    if dns.len() > MAX_NAME_SERVERS {
+        let text = format!("at most {MAX_NAME_SERVERS} name servers are used");
+        problems.add(format!("{place}.dns"), text);
+    }
+    for (i, server) in dns.iter().enumerate() {
+        let path = format!("{place}.dns[{i}]");
+        if nobody(*server) {
+            problems.add(path, format!("{server} cannot be a name server"));
+        } else if dns.iter().take(i).any(|earlier| earlier == server) {
+            problems.add(path, format!("{server} is listed twice"));
+        }
+    }
+    if ntp.len() > MAX_TIME_SERVERS {
+        let text = format!("at most {MAX_TIME_SERVERS} time servers are used");
+        problems.add(format!("{place}.ntp"), text);
+    }
+    for (i, server) in ntp.iter().enumerate() {
+        let path = format!("{place}.ntp[{i}]");
+        if server.is_empty() {
+            problems.add(path, "a time server has an address or a name");
+        } else if server.as_str().parse().is_ok_and(nobody) {
+            problems.add(path, format!("{server} cannot be a time server"));
+        } else if ntp.iter().take(i).any(|e| e.as_str().eq_ignore_ascii_case(server.as_str())) {
+            problems.add(path, format!("{server} is listed twice"));
+        }
+    }
+}
+
+/// An address at which nobody answers.
+fn nobody(address: Ipv4Addr) -> bool {
+    address.is_unspecified() || address.is_multicast() || address.is_broadcast()
 }

@@ -37,7 +37,24 @@ fn each_rule_names_its_place() {
     );
     let outside = broken(|s| s.cluster.floating_ip = "192.168.2.15/24".parse().ok());
     assert_eq!(outside, ["cluster.floating_ip"; 2], "once for each balancer");
-    assert_eq!(broken(|s| s.cluster.dns = vec!["9.9.9.9".parse().unwrap(); 4]), ["cluster.dns"]);
+    let servers = |count: u8| (1..=count).map(|n| std::net::Ipv4Addr::new(9, 9, 9, n)).collect();
+    assert_eq!(broken(|s| s.cluster.dns = servers(4)), ["cluster.dns"]);
+    assert_eq!(broken(|s| s.nodes[1].wlan0.dns = servers(4)), ["nodes[1].wlan0.dns"]);
+    assert_eq!(
+        broken(|s| s.nodes[0].eth0.dns = vec!["9.9.9.9".parse().unwrap(); 2]),
+        ["nodes[0].eth0.dns[1]"]
+    );
+    let time = |list: &[&str]| list.iter().map(|t| t.parse().unwrap()).collect::<Vec<_>>();
+    let five = ["a", "b", "c", "d", "e"];
+    assert_eq!(broken(|s| s.cluster.ntp = time(&five)), ["cluster.ntp"]);
+    assert_eq!(broken(|s| s.nodes[0].eth0.ntp = time(&["0.0.0.0"])), ["nodes[0].eth0.ntp[0]"]);
+    assert_eq!(
+        broken(|s| s.nodes[0].wlan0.ntp = time(&["ntp.example.org", "NTP.example.org"])),
+        ["nodes[0].wlan0.ntp[1]"]
+    );
+    for bad in ["", "1.2.3", "300.1.1.1", "a..b", "-a.b", "time server", "a.b:123", "a/b"] {
+        assert!(bad.parse::<crate::TimeServer>().is_err(), "{bad:?}");
+    }
     assert_eq!(broken(|s| s.cluster.key = crate::Secret::new("short")), ["cluster.key"]);
     assert_eq!(
         broken(|s| s.wifi.networks[0].passphrase = crate::Secret::new("short")),

@@ -7,7 +7,7 @@ use crate::time::packet::{self, Useless};
 use crate::time::vote::vote;
 use control::Shutdown;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::{UdpSocket, lookup_host};
@@ -41,15 +41,15 @@ pub(crate) async fn run(
         Asker { clock, names, chance: Chance::new(), refused: BTreeMap::new(), set: false };
     let mut pause = FIRST;
     loop {
-        let (links, ntp) = {
+        let (links, servers) = {
             let facts = facts.borrow_and_update();
-            (facts.links.clone(), facts.ntp.clone())
+            (facts.links.clone(), facts.time.clone())
         };
         let wait = if links.is_empty() {
             LONGEST
         } else {
             let asked = tokio::select! {
-                good = asker.ask(&ntp) => good,
+                good = asker.ask(&servers) => good,
                 () = shutdown.requested() => return,
             };
             let next = if asked { PEACE } else { pause };
@@ -68,7 +68,7 @@ pub(crate) async fn run(
                     // an address was renewed is not.
                     let facts = facts.borrow_and_update();
                     let new = facts.links.iter().any(|link| !links.contains(link));
-                    if new || facts.ntp != ntp {
+                    if new || facts.time != servers {
                         pause = FIRST;
                         break;
                     }
@@ -89,30 +89,16 @@ struct Asker {
 
 impl Asker {
     /// True when the time is known now.
-    async fn ask(&mut self, ntp: &[std::net::Ipv4Addr]) -> bool {
+    async fn ask(&mut self, groups: &[Vec<String>]) -> bool {
         self.refused.retain(|_, at| at.elapsed() < REFUSED);
-        let near = ntp.iter().map(|a| SocketAddr::new(IpAddr::V4(*a), PORT)).collect();
-        if self.poll(near).await {
-            return true;
-        }
-        let far = tokio::time::timeout(LOOK_UP, self.look_up()).await.unwrap_or_default();
-        self.poll(far).await
-    }
-
-    async fn look_up(&self) -> Vec<SocketAddr> {
-        let mut found = Vec::new();
-        for name in &self.names {
-            let (host, port) = match name.rsplit_once(':') {
-                Some((host, port)) => (host, port.parse().unwrap_or(PORT)),
-                None => (name.as_str(), PORT),
-            };
-            match lookup_host((host, port)).await {
-                // One each: those of one name are one operator's.
-                Ok(mut all) => found.extend(all.find(|a| a.is_ipv4())),
-                Err(error) => tracing::debug!("the time server {host}: {error}"),
+        let names = self.names.clone();
+        for group in groups.iter().chain([&names]) {
+            let found = tokio::time::timeout(LOOK_UP, look_up(group)).await.unwrap_or_default();
+            if self.poll(found).await {
+                return true;
             }
         }
-        found
+        false
     }
 
     async fn poll(&mut self, mut servers: Vec<SocketAddr>) -> bool {
@@ -160,6 +146,23 @@ impl Asker {
             Err(_) => false,
         }
     }
+}
+
+/// The addresses of these servers; those that have none are left out.
+async fn look_up(names: &[String]) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for name in names {
+        let (host, port) = match name.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().unwrap_or(PORT)),
+            None => (name.as_str(), PORT),
+        };
+        match lookup_host((host, port)).await {
+            // One each: those of one name are one operator's.
+            Ok(mut all) => found.extend(all.find(|a| a.is_ipv4())),
+            Err(error) => tracing::debug!("the time server {host}: {error}"),
+        }
+    }
+    found
 }
 
 /// How far this clock is behind the server's, in milliseconds.

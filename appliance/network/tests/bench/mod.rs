@@ -173,7 +173,7 @@ pub(crate) fn cidr(text: &str) -> Cidr {
 }
 
 pub(crate) fn settings() -> Settings {
-    let link = |text| Link { address: Some(cidr(text)), gateway: None };
+    let link = |text| Link { address: Some(cidr(text)), ..Link::default() };
     let mut settings = Settings::default();
     settings.cluster.gateway = Some(Ipv4Addr::new(192, 168, 1, 1));
     settings.cluster.dns = vec![Ipv4Addr::new(192, 168, 1, 1), Ipv4Addr::new(9, 9, 9, 9)];

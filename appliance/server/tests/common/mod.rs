@@ -47,7 +47,7 @@ pub fn site(name: &str, hosts: &[&str], port: u16) -> Site {
 }
 
 pub fn settings(address: Ipv4Addr, sites: Vec<Site>) -> Settings {
-    let link = Link { address: Some(Cidr::new(address, 8).unwrap()), gateway: None };
+    let link = Link { address: Some(Cidr::new(address, 8).unwrap()), ..Link::default() };
     let node = Node {
         id: node_id(),
         name: "Web01".parse().unwrap(),
