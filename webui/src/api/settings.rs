@@ -1,4 +1,5 @@
-//! The whole settings document.
+//! The whole settings document. Its `ETag` is a revision, which each node counts for itself: a
+//! program sends `If-Match` to the node it read from, not to whoever holds the floating IP.
 
 use super::{outcome, problems, refused, tagged};
 use crate::gate::WholeBody;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod backend;
+mod base;
 mod cluster;
 mod field;
 mod frontend;
@@ -18,6 +19,7 @@ mod wifi;
 
 pub(crate) use admin::AdminForm;
 pub(crate) use backend::BackendForm;
+pub(crate) use base::{Base, Place};
 pub(crate) use cluster::ClusterForm;
 pub(crate) use field::Field;
 pub(crate) use frontend::FrontendForm;
@@ -29,13 +31,14 @@ pub(crate) use submit::{Submitted, submit};
 pub(crate) use virtual_router::VirtualRouterForm;
 pub(crate) use wifi::{CountryForm, NetworkForm};
 
+use control::Snapshot;
 use model::Settings;
 
 /// What every form has besides its fields.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Head {
-    /// The revision the form was made from.
-    pub(crate) revision: u64,
+    /// What the form was made from.
+    pub(crate) base: Base,
     /// What is wrong and belongs to no field.
     pub(crate) top: Vec<String>,
     /// Somebody else changed the same entry meanwhile.
@@ -70,17 +73,17 @@ pub(crate) trait Form: Default {
     fn start_from(&mut self, part: Option<Self::Part>);
 
     /// The form for an entry that exists.
-    fn of(part: &Self::Part, revision: u64) -> Self {
+    fn of(part: &Self::Part, snapshot: &Snapshot) -> Self {
         let mut form = Self::default();
         form.fill(part);
-        form.head().revision = revision;
+        form.head().base = Base::of(snapshot);
         form
     }
 
     /// What was typed.
     fn typed(pairs: &Pairs) -> Self {
         let mut form = Self::default();
-        form.head().revision = pairs.first("revision").parse().unwrap_or(0);
+        form.head().base = Base::read(pairs.first("revision")).unwrap_or_default();
         form.head().new = pairs.first("new") == "yes";
         for (name, field) in form.fields() {
             field.value = pairs.joined(name);

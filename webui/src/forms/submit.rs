@@ -1,13 +1,13 @@
 //! The way of a form to the engine.
 
-use super::{Form, Invalid};
+use super::{Base, Form, Invalid, Place};
 use crate::app::App;
 use crate::error::Failure;
 use crate::gate::Visitor;
 use crate::words::sentence;
 use control::{Change, Outcome, Rejected};
 use http::StatusCode;
-use model::{Edit, Revision};
+use model::Edit;
 
 /// What came of it.
 pub(crate) enum Submitted {
@@ -31,18 +31,30 @@ where
     for<'a> Edit: TryFrom<&'a mut F, Error = Invalid>,
 {
     let control = &app.ports.control;
-    let mut base = Revision(form.head().revision);
     for _ in 0..ATTEMPTS {
         let before = control.snapshot();
         form.start_from(form.part(&before.settings));
         let Ok(edit) = Edit::try_from(&mut *form) else {
             return Ok(Submitted::Again(StatusCode::UNPROCESSABLE_ENTITY));
         };
+        // Somebody changed something. When it was not this entry, the edit means the same still.
+        let untouched = match form.head().base.place(control, &before).await? {
+            Place::Current => true,
+            Place::Older(old) => form.part(&old) == form.part(&before.settings),
+            Place::Unknown => false,
+        };
+        form.head().base = Base::of(&before);
+        if !untouched {
+            form.head().stale = true;
+            form.compare(form.part(&before.settings).as_ref());
+            return Ok(Submitted::Again(StatusCode::CONFLICT));
+        }
         let author = visitor.author();
-        let change = Change { base: Some(base), author, edits: vec![edit] };
-        let current = match control.submit(change).await {
+        let change = Change { base: Some(before.revision), author, edits: vec![edit] };
+        match control.submit(change).await {
             Ok(outcome) => return Ok(Submitted::Done(outcome)),
-            Err(Rejected::Stale(current)) => current,
+            // Faster than this form: look at what it was.
+            Err(Rejected::Stale(_)) => {}
             Err(Rejected::Problems(problems)) => {
                 for p in problems {
                     form.blame(&p.path, &p.problem, &before.settings);
@@ -55,17 +67,7 @@ where
                 return Ok(Submitted::Again(StatusCode::CONFLICT));
             }
             Err(other) => return Err(other.into()),
-        };
-        // Somebody changed something. When it was not this entry, the edit means the same still.
-        let old = control.revision(base).await?;
-        let untouched = old.is_some_and(|old| form.part(&old) == form.part(&current.settings));
-        form.head().revision = current.revision.0;
-        if !untouched || current.revision == base {
-            form.head().stale = true;
-            form.compare(form.part(&current.settings).as_ref());
-            return Ok(Submitted::Again(StatusCode::CONFLICT));
         }
-        base = current.revision;
     }
     form.head().top.push("The settings keep changing; try again.".to_owned());
     Ok(Submitted::Again(StatusCode::CONFLICT))

@@ -20,11 +20,11 @@ pub(crate) struct NetworkForm {
 
 impl NetworkForm {
     /// The form for a network the settings have; None when they do not.
-    pub(crate) fn saved(wifi: &Wifi, ssid: &str, revision: u64) -> Option<Self> {
+    pub(crate) fn saved(wifi: &Wifi, ssid: &str, snapshot: &control::Snapshot) -> Option<Self> {
         wifi.networks.iter().find(|n| n.ssid.as_str() == ssid)?;
         let mut form = Self { was: ssid.to_owned(), ..Self::default() };
         form.fill(wifi);
-        form.head.revision = revision;
+        form.head.base = super::Base::of(snapshot);
         Some(form)
     }
 

@@ -19,7 +19,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, form: AdminForm) -> PageResult {
 
 pub(crate) async fn edit(ctx: Ctx) -> PageResult {
     let snapshot = ctx.snapshot();
-    let form = AdminForm::of(&snapshot.settings.admin, snapshot.revision.0);
+    let form = AdminForm::of(&snapshot.settings.admin, &snapshot);
     form_page(&ctx, StatusCode::OK, form)
 }
 

@@ -19,7 +19,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, form: ClusterForm) -> PageResult {
 
 pub(crate) async fn edit(ctx: Ctx) -> PageResult {
     let snapshot = ctx.snapshot();
-    let form = ClusterForm::of(&snapshot.settings.cluster, snapshot.revision.0);
+    let form = ClusterForm::of(&snapshot.settings.cluster, &snapshot);
     form_page(&ctx, StatusCode::OK, form)
 }
 

@@ -3,7 +3,7 @@
 use super::{Confirm, Ctx, Shell, after, named, page, page_with, remove, see};
 use crate::app::{App, LastFailover, lock};
 use crate::error::{Failure, PageResult};
-use crate::forms::{Form, VirtualRouterForm, submit};
+use crate::forms::{Base, Form, VirtualRouterForm, submit};
 use crate::live::Part;
 use crate::view::{ClusterView, RouterView, Tone};
 use crate::words::{sentence, span};
@@ -168,7 +168,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: VirtualRouterForm
 }
 
 pub(crate) async fn new(ctx: Ctx) -> PageResult {
-    let mut form = VirtualRouterForm::of(&VrrpInstance::default(), ctx.snapshot().revision.0);
+    let mut form = VirtualRouterForm::of(&VrrpInstance::default(), &ctx.snapshot());
     form.head.new = true;
     form.interface.set("eth0");
     form_page(&ctx, StatusCode::OK, "", form)
@@ -187,7 +187,7 @@ pub(crate) async fn edit(ctx: Ctx, Path(name): Path<String>) -> PageResult {
     let found = all.vrrp.iter().find(|v| v.name.as_str() == name);
     let found =
         found.ok_or_else(|| Failure::not_found("There is no such virtual router any more."))?;
-    form_page(&ctx, StatusCode::OK, &name, VirtualRouterForm::of(found, snapshot.revision.0))
+    form_page(&ctx, StatusCode::OK, &name, VirtualRouterForm::of(found, &snapshot))
 }
 
 pub(crate) async fn save(ctx: Ctx, Path(name): Path<String>) -> PageResult {
@@ -218,7 +218,7 @@ pub(crate) async fn ask_remove(ctx: Ctx, Path(name): Path<String>) -> PageResult
         action: format!("/failover/{name}/remove"),
         back: "/failover",
         verb: if default_one { "Back to the default" } else { "Remove" },
-        revision: ctx.snapshot().revision.0,
+        base: Base::of(&ctx.snapshot()),
     })
 }
 

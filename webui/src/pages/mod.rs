@@ -19,7 +19,7 @@ pub(crate) mod wifi;
 use crate::app::App;
 use crate::assets;
 use crate::error::{Failure, PageResult};
-use crate::forms::{Pairs, Submitted};
+use crate::forms::{Base, Pairs, Submitted};
 use crate::gate::{Visitor, WholeBody};
 use crate::view::{ClusterView, Tone};
 use askama::Template;
@@ -58,6 +58,15 @@ impl FromRequestParts<App> for Ctx {
 impl Ctx {
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.app.snapshot()
+    }
+
+    /// The revision an edit starts from: the running one if the form was made from that. None
+    /// where the form does not say.
+    pub(crate) async fn base(&self) -> Result<Option<model::Revision>, Failure> {
+        match Base::read(self.form.first("revision")) {
+            Some(base) => Ok(Some(base.current(&self.app.ports.control).await?)),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn cluster(&self) -> ClusterView {
@@ -194,12 +203,12 @@ pub(crate) struct Confirm {
     pub(crate) action: String,
     pub(crate) back: &'static str,
     pub(crate) verb: &'static str,
-    pub(crate) revision: u64,
+    pub(crate) base: Base,
 }
 
 /// Removes an entry, if nobody has changed anything since the question was asked.
 pub(crate) async fn remove(ctx: &Ctx, edit: model::Edit, to: &str) -> PageResult {
-    let base = ctx.form.first("revision").parse().ok().map(model::Revision);
+    let base = ctx.base().await?;
     let author = ctx.visitor.author();
     let change = control::Change { base, author, edits: vec![edit] };
     Ok(done(ctx.app.ports.control.submit(change).await?, to))

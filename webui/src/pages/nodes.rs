@@ -2,7 +2,7 @@
 
 use super::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
 use crate::error::{Failure, PageResult};
-use crate::forms::{Form, NodeForm, submit};
+use crate::forms::{Base, Form, NodeForm, submit};
 use crate::view::ClusterView;
 use askama::Template;
 use axum::extract::Path;
@@ -65,7 +65,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: NodeForm) -> Page
 pub(crate) async fn new(ctx: Ctx) -> PageResult {
     let mut form = NodeForm::default();
     form.head.new = true;
-    form.head.revision = ctx.snapshot().revision.0;
+    form.head.base = Base::of(&ctx.snapshot());
     form.id.set(ctx.query.first("id"));
     form.name.set(ctx.query.first("name"));
     form_page(&ctx, StatusCode::OK, "", form)
@@ -86,7 +86,7 @@ pub(crate) async fn edit(ctx: Ctx, Path(id): Path<String>) -> PageResult {
     let id: NodeId = named(&id)?;
     let node = snapshot.settings.node(&id);
     let node = node.ok_or_else(|| Failure::not_found("There is no such node any more."))?;
-    let form = NodeForm::of(node, snapshot.revision.0);
+    let form = NodeForm::of(node, &snapshot);
     form_page(&ctx, StatusCode::OK, node.name.as_str(), form)
 }
 
@@ -122,7 +122,7 @@ pub(crate) async fn ask_remove(ctx: Ctx, Path(id): Path<String>) -> PageResult {
         action: format!("/nodes/{id}/remove"),
         back: "/nodes",
         verb: "Remove",
-        revision: snapshot.revision.0,
+        base: Base::of(&snapshot),
     })
 }
 

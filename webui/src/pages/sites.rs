@@ -2,7 +2,7 @@
 
 use super::{Confirm, Ctx, Shell, after, named, page, page_with, remove, see};
 use crate::error::{Failure, PageResult};
-use crate::forms::{Form, SiteForm, submit};
+use crate::forms::{Base, Form, SiteForm, submit};
 use crate::live::Part;
 use crate::view::{ClusterView, MirrorView};
 use askama::Template;
@@ -87,7 +87,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: SiteForm) -> Page
 }
 
 pub(crate) async fn new(ctx: Ctx) -> PageResult {
-    let mut form = SiteForm::of(&model::Site::default(), ctx.snapshot().revision.0);
+    let mut form = SiteForm::of(&model::Site::default(), &ctx.snapshot());
     form.head.new = true;
     form_page(&ctx, StatusCode::OK, "", form)
 }
@@ -104,7 +104,7 @@ pub(crate) async fn edit(ctx: Ctx, Path(name): Path<String>) -> PageResult {
     let all = snapshot.settings.completed();
     let site = all.sites.iter().find(|s| s.name.as_str() == name);
     let site = site.ok_or_else(|| Failure::not_found("There is no such site any more."))?;
-    form_page(&ctx, StatusCode::OK, &name, SiteForm::of(site, snapshot.revision.0))
+    form_page(&ctx, StatusCode::OK, &name, SiteForm::of(site, &snapshot))
 }
 
 pub(crate) async fn save(ctx: Ctx, Path(name): Path<String>) -> PageResult {
@@ -135,7 +135,7 @@ pub(crate) async fn ask_remove(ctx: Ctx, Path(name): Path<String>) -> PageResult
         action: format!("/sites/{name}/remove"),
         back: "/sites",
         verb: if default_one { "Back to the default" } else { "Remove" },
-        revision: ctx.snapshot().revision.0,
+        base: Base::of(&ctx.snapshot()),
     })
 }
 
@@ -178,7 +178,7 @@ pub(crate) async fn ask_approve(ctx: Ctx, Path(name): Path<String>) -> PageResul
         action: format!("/sites/{name}/approve"),
         back: "/sites",
         verb: "Let the deletion pass",
-        revision: ctx.snapshot().revision.0,
+        base: Base::of(&ctx.snapshot()),
     })
 }
 

@@ -4,7 +4,7 @@ use super::{Confirm, Ctx, Shell, after, page, page_with, see};
 use crate::app::{App, lock};
 use crate::countries;
 use crate::error::{Failure, PageResult};
-use crate::forms::{CountryForm, Form, NetworkForm, submit};
+use crate::forms::{Base, CountryForm, Form, NetworkForm, submit};
 use crate::gate::encode;
 use crate::live::Part;
 use crate::tries::{self, stand};
@@ -13,7 +13,7 @@ use askama::Template;
 use control::{Change, Snapshot};
 use http::{HeaderMap, StatusCode};
 use model::status::{NodeReport, NodeStatus, SetupStatus, WifiAdapter, WifiConnection};
-use model::{Edit, Revision};
+use model::Edit;
 use std::time::Duration;
 
 /// A scan of all channels takes a few seconds; after this it is given up.
@@ -43,7 +43,7 @@ struct WifiPage {
     saved: Vec<Saved>,
     form: CountryForm,
     countries: Vec<(String, String)>,
-    revision: u64,
+    base: Base,
 }
 
 #[derive(Template)]
@@ -154,7 +154,7 @@ fn whole(ctx: &Ctx, status: StatusCode, form: CountryForm) -> PageResult {
             welcome: !ctx.query.first("welcome").is_empty(),
             form,
             countries: countries::options(),
-            revision: snapshot.revision.0,
+            base: Base::of(&snapshot),
             shell: ctx.shell("Wi-Fi", "more"),
         },
     )
@@ -162,7 +162,7 @@ fn whole(ctx: &Ctx, status: StatusCode, form: CountryForm) -> PageResult {
 
 pub(crate) async fn show(ctx: Ctx) -> PageResult {
     let snapshot = ctx.snapshot();
-    let form = CountryForm::of(&snapshot.settings.wifi, snapshot.revision.0);
+    let form = CountryForm::of(&snapshot.settings.wifi, &snapshot);
     whole(&ctx, StatusCode::OK, form)
 }
 
@@ -282,14 +282,14 @@ fn form_page(ctx: &Ctx, status: StatusCode, form: NetworkForm) -> PageResult {
 pub(crate) async fn new(ctx: Ctx) -> PageResult {
     let mut form = NetworkForm::default();
     form.head.new = true;
-    form.head.revision = ctx.snapshot().revision.0;
+    form.head.base = Base::of(&ctx.snapshot());
     form_page(&ctx, StatusCode::OK, form)
 }
 
 pub(crate) async fn edit(ctx: Ctx) -> PageResult {
     let snapshot = ctx.snapshot();
     let ssid = ctx.query.first("ssid");
-    let form = NetworkForm::saved(&snapshot.settings.wifi, ssid, snapshot.revision.0);
+    let form = NetworkForm::saved(&snapshot.settings.wifi, ssid, &snapshot);
     form_page(&ctx, StatusCode::OK, form.ok_or_else(gone)?)
 }
 
@@ -314,7 +314,7 @@ async fn rearrange(
     let mut wifi = ctx.snapshot().settings.wifi.clone();
     let at = wifi.networks.iter().position(|n| n.ssid.as_str() == ssid).ok_or_else(gone)?;
     change(&mut wifi.networks, at);
-    let base = ctx.form.first("revision").parse().ok().map(Revision);
+    let base = ctx.base().await?;
     let author = ctx.visitor.author();
     let change = Change { base, author, edits: vec![Edit::PutWifi(wifi)] };
     Ok(super::done(ctx.app.ports.control.submit(change).await?, "/wifi"))
@@ -354,7 +354,7 @@ pub(crate) async fn ask_remove(ctx: Ctx) -> PageResult {
         action: format!("/wifi/remove?ssid={}", encode(ssid)),
         back: "/wifi",
         verb: "Forget",
-        revision: snapshot.revision.0,
+        base: Base::of(&snapshot),
     })
 }
 

@@ -6,6 +6,7 @@
 mod support;
 
 mod account;
+mod across;
 mod api;
 mod board;
 mod browser;

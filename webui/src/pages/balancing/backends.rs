@@ -1,7 +1,7 @@
 //! One backend.
 
 use crate::error::{Failure, PageResult};
-use crate::forms::{BackendForm, Form, submit};
+use crate::forms::{BackendForm, Base, Form, submit};
 use crate::pages::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
 use askama::Template;
 use axum::extract::Path;
@@ -49,7 +49,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: BackendForm) -> P
 }
 
 pub(crate) async fn new(ctx: Ctx) -> PageResult {
-    let mut form = BackendForm::of(&Backend::default(), ctx.snapshot().revision.0);
+    let mut form = BackendForm::of(&Backend::default(), &ctx.snapshot());
     form.head.new = true;
     form_page(&ctx, StatusCode::OK, "", form)
 }
@@ -66,7 +66,7 @@ pub(crate) async fn edit(ctx: Ctx, Path(name): Path<String>) -> PageResult {
     let all = snapshot.settings.completed();
     let found = all.backends.iter().find(|b| b.name.as_str() == name);
     let found = found.ok_or_else(|| Failure::not_found("There is no such backend any more."))?;
-    form_page(&ctx, StatusCode::OK, &name, BackendForm::of(found, snapshot.revision.0))
+    form_page(&ctx, StatusCode::OK, &name, BackendForm::of(found, &snapshot))
 }
 
 pub(crate) async fn save(ctx: Ctx, Path(name): Path<String>) -> PageResult {
@@ -97,7 +97,7 @@ pub(crate) async fn ask_remove(ctx: Ctx, Path(name): Path<String>) -> PageResult
         action: format!("/balancing/backends/{name}/remove"),
         back: "/balancing",
         verb: if default_one { "Back to the default" } else { "Remove" },
-        revision: ctx.snapshot().revision.0,
+        base: Base::of(&ctx.snapshot()),
     })
 }
 

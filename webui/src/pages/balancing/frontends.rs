@@ -1,7 +1,7 @@
 //! One frontend.
 
 use crate::error::{Failure, PageResult};
-use crate::forms::{Form, FrontendForm, submit};
+use crate::forms::{Base, Form, FrontendForm, submit};
 use crate::pages::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
 use askama::Template;
 use axum::extract::Path;
@@ -52,7 +52,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
 }
 
 pub(crate) async fn new(ctx: Ctx) -> PageResult {
-    let mut form = FrontendForm::of(&Frontend::default(), ctx.snapshot().revision.0);
+    let mut form = FrontendForm::of(&Frontend::default(), &ctx.snapshot());
     form.head.new = true;
     form.default_backend.set(DEFAULT_BACKEND);
     form_page(&ctx, StatusCode::OK, "", form)
@@ -70,7 +70,7 @@ pub(crate) async fn edit(ctx: Ctx, Path(name): Path<String>) -> PageResult {
     let all = snapshot.settings.completed();
     let found = all.frontends.iter().find(|f| f.name.as_str() == name);
     let found = found.ok_or_else(|| Failure::not_found("There is no such frontend any more."))?;
-    form_page(&ctx, StatusCode::OK, &name, FrontendForm::of(found, snapshot.revision.0))
+    form_page(&ctx, StatusCode::OK, &name, FrontendForm::of(found, &snapshot))
 }
 
 pub(crate) async fn save(ctx: Ctx, Path(name): Path<String>) -> PageResult {
@@ -101,7 +101,7 @@ pub(crate) async fn ask_remove(ctx: Ctx, Path(name): Path<String>) -> PageResult
         action: format!("/balancing/frontends/{name}/remove"),
         back: "/balancing",
         verb: if default_one { "Back to the default" } else { "Remove" },
-        revision: ctx.snapshot().revision.0,
+        base: Base::of(&ctx.snapshot()),
     })
 }
 

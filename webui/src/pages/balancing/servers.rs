@@ -2,7 +2,7 @@
 
 use super::{Refused, show_with};
 use crate::error::{Failure, PageResult};
-use crate::forms::{Form, ServerForm, submit};
+use crate::forms::{Base, Form, ServerForm, submit};
 use crate::pages::{Ctx, Shell, after, done, named, page_with, remove};
 use askama::Template;
 use axum::extract::Path;
@@ -82,7 +82,7 @@ fn form_of(ctx: &Ctx, backend: &str, server: &str) -> Result<ServerForm, Failure
     let snapshot = ctx.snapshot();
     let mut form = ServerForm::default();
     form.backend = backend.to_owned();
-    form.head.revision = snapshot.revision.0;
+    form.head.base = Base::of(&snapshot);
     form.name.set(server);
     let part = form.part(&snapshot.settings);
     let part = part.ok_or_else(|| Failure::not_found("There is no such backend any more."))?;
