@@ -12,8 +12,8 @@ use crate::view::wifi::{SeenView, TrialView, band, seen, strength, trial};
 use askama::Template;
 use control::{Change, Snapshot};
 use http::{HeaderMap, StatusCode};
-use model::status::{NodeReport, NodeStatus, SetupStatus, WifiAdapter, WifiConnection};
 use model::Edit;
+use model::status::{NodeReport, NodeStatus, SetupStatus, WifiAdapter, WifiConnection};
 use std::time::Duration;
 
 /// A scan of all channels takes a few seconds; after this it is given up.
