@@ -37,6 +37,7 @@ async fn main() {
         if mode == "empty" { model::Settings::default() } else { support::demo::settings() };
     let node = support::node("lbmaster", settings);
     if mode != "unclaimed" {
+        node.up.store((3 * 24 + 4) * 3_600_000, std::sync::atomic::Ordering::Relaxed);
         let hash = webui::hash_password("demo password").unwrap();
         node.password.set_password_hash(&hash).unwrap();
     }

@@ -32,6 +32,8 @@ pub(crate) struct Visitor {
     pub(crate) csrf: String,
     /// Signed in on the page (and not merely with a program's credential).
     pub(crate) session: bool,
+    /// The password itself was given in the last minutes; see [`crate::pages::again`].
+    pub(crate) proven: bool,
 }
 
 impl Visitor {
@@ -184,7 +186,8 @@ async fn let_in(
     let stored = app.password_hash().await.map_err(|e| {
         Failure::inside(format!("the password cannot be read: {e}")).into_response()
     })?;
-    let newcomer = || Visitor { address, csrf: app.visitor_token(address), session: false };
+    let newcomer =
+        || Visitor { address, csrf: app.visitor_token(address), session: false, proven: false };
     let path = request.uri.path();
     let Some(stored) = stored else {
         return match door {
@@ -199,12 +202,13 @@ async fn let_in(
         return if path == "/claim" { Err(lead_to(request, "/login")) } else { Ok(newcomer()) };
     }
     if let Some(signed_in) = resume(app, session, &session::fingerprint(&stored)).await {
-        return Ok(Visitor { address, csrf: signed_in.csrf, session: true });
+        let proven = signed_in.proven_lately(now_unix());
+        return Ok(Visitor { address, csrf: signed_in.csrf, session: true, proven });
     }
     if let Door::Program = door {
         if let Some(given) = request.headers.get(header::AUTHORIZATION) {
             program(app, given, &stored, address).await?;
-            return Ok(Visitor { address, csrf: String::new(), session: false });
+            return Ok(Visitor { address, csrf: String::new(), session: false, proven: true });
         }
         if !wants_page(request) || path.starts_with("/api/") {
             return Err(unauthorized(""));
@@ -253,11 +257,11 @@ async fn program(
     let turn = lock(&app.throttle).attempt(address, Instant::now());
     turn.map_err(|wait| too_many(wait, ""))?;
     match app.hasher.verify(&password, stored).await {
-        Err(_) => Err(too_many(Duration::from_secs(2), "")),
-        Ok(false) => {
-            lock(&app.throttle).failed(address, Instant::now());
-            Err(unauthorized(""))
+        Err(_) => {
+            lock(&app.throttle).withdrawn(address);
+            Err(too_many(Duration::from_secs(2), ""))
         }
+        Ok(false) => Err(unauthorized("")),
         Ok(true) => {
             lock(&app.throttle).succeeded(address);
             lock(&app.remembered).remember(&app.key, &password, stored);

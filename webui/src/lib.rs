@@ -14,6 +14,7 @@
 mod api;
 mod app;
 mod assets;
+mod claim_window;
 mod countries;
 mod csrf;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod error;
 mod forms;
 pub mod front_door;
 mod gate;
+mod guessable;
 mod headers;
 mod health;
 mod host;

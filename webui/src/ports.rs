@@ -55,6 +55,11 @@ pub trait Credentials: Send + Sync {
     /// # Errors
     /// When it cannot be read or stored.
     fn claim(&self, hash: &str) -> Result<bool, String>;
+    /// The code that whoever claims this node must type: the one on its boot partition, if there
+    /// is one.
+    fn claim_code(&self) -> Option<model::Secret> {
+        None
+    }
 }
 
 /// What a failover comes to in the end.

@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
 use crate::pages::{
-    account, admin, board, cluster, failover, firmware, history, log, more, nodes, overview, sites,
-    stats, wifi,
+    account, admin, again, board, cluster, failover, firmware, history, log, more, nodes, overview,
+    sites, stats, wifi,
 };
 use crate::{api, assets, gate, headers, health, live, session};
 use axum::Router;
@@ -32,6 +32,7 @@ fn pages() -> Router<App> {
         .route("/login", get(account::login).post(account::login_now))
         .route("/logout", post(account::logout))
         .route("/password", get(account::password).post(account::password_now))
+        .route("/again", get(again::show).post(again::prove))
         .route("/admin", get(admin::edit).post(admin::save))
         .route("/more", get(more::show))
         .route("/nodes", get(nodes::list).post(nodes::add))

@@ -129,7 +129,7 @@ async fn connection(
     }
 }
 
-/// The pages without connections, for a server of one's own and for tests.
-pub fn router(ports: Ports) -> Router {
-    routes(&App::new(ports, None))
+/// The pages without connections, as somebody at this address sees them: for tests.
+pub fn router(ports: Ports, from: SocketAddr) -> Router {
+    routes(&App::new(ports, None)).layer(axum::Extension(Peer(from)))
 }

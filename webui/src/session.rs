@@ -18,6 +18,9 @@ const WRITTEN_EVERY: i64 = 60;
 /// Clocks of boards without a clock chip jump; a session from further ahead than this is over.
 const AHEAD: i64 = 300;
 
+/// A password that was typed is believed for so long.
+const PROVEN: i64 = 300;
+
 /// The rows behind tower-sessions.
 #[derive(Clone)]
 pub(crate) struct Store(pub(crate) Arc<dyn SessionRows>);
@@ -106,6 +109,9 @@ pub(crate) struct SignedIn {
     pub(crate) csrf: String,
     /// A fingerprint of the stored password hash it was opened with: a new password ends it.
     pub(crate) credential: String,
+    /// When the password was last typed; see [`Self::proven_lately`].
+    #[serde(default)]
+    pub(crate) proven: i64,
 }
 
 /// What becomes of a session at a request.
@@ -118,7 +124,12 @@ pub(crate) enum Use {
 
 impl SignedIn {
     pub(crate) fn new(now: i64, credential: String) -> std::result::Result<Self, String> {
-        Ok(Self { since: now, seen: now, csrf: random_token()?, credential })
+        Ok(Self { since: now, seen: now, csrf: random_token()?, credential, proven: now })
+    }
+
+    /// Was the password typed so lately that nobody else can have got hold of the browser?
+    pub(crate) fn proven_lately(&self, now: i64) -> bool {
+        (0..PROVEN).contains(&now.saturating_sub(self.proven))
     }
 
     /// `idle` and `longest` in seconds.
@@ -158,6 +169,8 @@ mod tests {
         assert_eq!(s.judge(2800, 1800, 43_200, "c"), Use::Over);
         assert_eq!(s.judge(1010, 1800, 43_200, "d"), Use::Over, "another password");
         assert_eq!(s.judge(500, 1800, 43_200, "c"), Use::Over, "the clock jumped back");
+        assert!(s.proven_lately(1000) && s.proven_lately(1299));
+        assert!(!s.proven_lately(1300) && !s.proven_lately(999), "nor after a jump back");
         let used = SignedIn { seen: 44_000, ..s };
         assert_eq!(used.judge(44_100, 1800, 43_000, "c"), Use::Over);
     }

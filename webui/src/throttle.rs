@@ -1,7 +1,8 @@
 //! How fast passwords may be guessed. Pure: time is an argument.
 //!
-//! Each address may fail a few times, then waits twice as long after each failure, at most a
-//! minute. Nobody is ever locked out for good: an attacker could lock the owner out that way. All
+//! Each address has five attempts a minute; one that goes on failing waits twice as long after each
+//! failure, at most a minute. An attempt counts as failed until it is known to be good, so that many
+//! at once do not get around it. Nobody is ever locked out for good: an attacker could lock the owner out that way. All
 //! addresses together share a second limit, from which an address that has signed in before is
 //! exempt, so that a flood from many addresses does not keep the owner waiting either.
 
@@ -9,8 +10,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Failures of one address that cost no waiting.
+/// Failures of one address that cost no waiting, and how long each of them is held against it:
+/// five a minute.
 const FREE: u32 = 4;
+const REFILL: Duration = Duration::from_secs(12);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(60);
 /// An address's failures are forgotten after so long without another.
@@ -47,7 +50,8 @@ fn source(address: IpAddr) -> IpAddr {
 }
 
 impl Throttle {
-    /// Takes note of an attempt that is about to be made, or says how long to wait first.
+    /// Takes note of an attempt that is about to be made, or says how long to wait first. It counts
+    /// as failed until [`Self::succeeded`] or [`Self::withdrawn`] says otherwise.
     pub(crate) fn attempt(&mut self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         let from = source(from);
         self.failures.retain(|_, f| now.saturating_duration_since(f.last) < FORGOTTEN);
@@ -60,23 +64,19 @@ impl Throttle {
         while self.attempts.front().is_some_and(|a| now.saturating_duration_since(*a) >= WINDOW) {
             self.attempts.pop_front();
         }
-        if self.good.contains(&from) {
-            return Ok(());
-        }
-        match self.attempts.front() {
-            Some(oldest) if self.attempts.len() >= GLOBAL => {
-                Err((*oldest + WINDOW).saturating_duration_since(now))
-            }
-            _ => {
-                self.attempts.push_back(now);
-                Ok(())
+        if !self.good.contains(&from) {
+            match self.attempts.front() {
+                Some(oldest) if self.attempts.len() >= GLOBAL => {
+                    return Err((*oldest + WINDOW).saturating_duration_since(now));
+                }
+                _ => self.attempts.push_back(now),
             }
         }
+        self.count(from, now);
+        Ok(())
     }
 
-    /// The attempt failed.
-    pub(crate) fn failed(&mut self, from: IpAddr, now: Instant) {
-        let from = source(from);
+    fn count(&mut self, from: IpAddr, now: Instant) {
         if self.failures.len() >= REMEMBERED && !self.failures.contains_key(&from) {
             let oldest = self.failures.iter().min_by_key(|(_, f)| f.last).map(|(a, _)| *a);
             oldest.and_then(|a| self.failures.remove(&a));
@@ -84,6 +84,13 @@ impl Throttle {
         let entry = self.failures.entry(from).or_insert(Failures { count: 0, last: now });
         entry.count = entry.count.saturating_add(1);
         entry.last = now;
+    }
+
+    /// The attempt was never looked at.
+    pub(crate) fn withdrawn(&mut self, from: IpAddr) {
+        if let Some(failures) = self.failures.get_mut(&source(from)) {
+            failures.count = failures.count.saturating_sub(1);
+        }
     }
 
     /// The attempt was good.
@@ -103,7 +110,7 @@ fn pause(failures: u32) -> Duration {
         return Duration::ZERO;
     }
     let doubled = 1_u64.checked_shl(failures - FREE).unwrap_or(u64::MAX);
-    LONGEST.min(Duration::from_secs(doubled))
+    Duration::from_secs(doubled).clamp(REFILL, LONGEST)
 }
 
 #[cfg(test)]
@@ -124,11 +131,20 @@ mod tests {
                 now += wait;
                 assert_eq!(t.attempt(ip(1), now), Ok(()));
             }
-            t.failed(ip(1), now);
         }
-        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60, 60]);
+        assert_eq!(waits, [12, 12, 12, 16, 32, 60, 60, 60, 60]);
         assert_eq!(t.attempt(ip(2), now), Ok(()), "another address does not wait");
         assert_eq!(t.attempt(ip(1), now + FORGOTTEN), Ok(()));
+    }
+
+    #[test]
+    fn many_at_once_are_five_as_well() {
+        let (mut t, now) = (Throttle::default(), Instant::now());
+        assert_eq!((0..200).filter(|_| t.attempt(ip(1), now).is_ok()).count(), 5);
+        t.withdrawn(ip(1));
+        assert_eq!((0..200).filter(|_| t.attempt(ip(1), now).is_ok()).count(), 1, "given back");
+        t.succeeded(ip(1));
+        assert_eq!((0..200).filter(|_| t.attempt(ip(1), now).is_ok()).count(), 5);
     }
 
     #[test]
@@ -147,7 +163,7 @@ mod tests {
     fn memory_is_bounded() {
         let (mut t, now) = (Throttle::default(), Instant::now());
         for n in 0..5000_u32 {
-            t.failed(IpAddr::from(n.to_be_bytes()), now);
+            t.count(IpAddr::from(n.to_be_bytes()), now);
             t.succeeded(IpAddr::from((n + 9000).to_be_bytes()));
         }
         assert_eq!((t.failures.len(), t.good.len()), (REMEMBERED, GOOD));

@@ -28,6 +28,13 @@ pub(crate) async fn power_off(ctx: Ctx) -> Response {
 }
 
 pub(crate) async fn factory_reset(ctx: Ctx) -> Response {
+    if !ctx.visitor.proven {
+        return refused(
+            StatusCode::FORBIDDEN,
+            "This needs the password itself: user and password with this request, or typed once \
+             more on the page.",
+        );
+    }
     order(&ctx, Order::Reset, "factory-reset").await
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Ctx, Shell, cluster_name, node_name, page_with, see};
 use crate::app::{lock, now_unix};
+use crate::claim_window::{self, Closed};
 use crate::error::{Failure, PageResult};
 use crate::gate;
 use crate::password::{SHORTEST, USER, acceptable};
@@ -17,6 +18,10 @@ struct Claim {
     node: String,
     csrf: String,
     error: Option<String>,
+    /// Why nobody can claim it now.
+    closed: Option<&'static str>,
+    /// The boot partition has a code that must be typed.
+    code: bool,
     /// What the operator should know before, such as why this node has lost its password.
     notices: Vec<String>,
 }
@@ -44,11 +49,46 @@ fn claim_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResul
     let own = ctx.app.ports.board.own();
     let notices = crate::view::board::in_memory(&own.system).into_iter();
     let notices = notices.chain(own.notices.into_iter().map(|n| n.text)).collect();
-    page_with(status, &Claim { node, csrf: ctx.visitor.csrf.clone(), error, notices })
+    let code = ctx.app.ports.credentials.claim_code().is_some();
+    let closed = closed(ctx);
+    let status = if closed.is_some() { StatusCode::FORBIDDEN } else { status };
+    page_with(status, &Claim { node, csrf: ctx.visitor.csrf.clone(), error, closed, code, notices })
+}
+
+/// Why this node cannot be claimed now, from there; None while it can.
+fn closed(ctx: &Ctx) -> Option<&'static str> {
+    let own = ctx.app.ports.board.own();
+    let board = ctx.app.ports.system.is_some();
+    let up = Duration::from_millis(if board { own.system.uptime_ms } else { own.uptime_ms });
+    match claim_window::judge(up, ctx.visitor.address).err()? {
+        Closed::FromAfar => Some(
+            "It can be claimed only from the network it stands in, not from the internet. Open \
+             this page by the board's own address, from a device beside it.",
+        ),
+        Closed::TooLate if board => Some(
+            "It can be claimed in the first 30 minutes after it got power, so that only somebody \
+             who can touch it can. Unplug it, plug it in again, wait a minute and reload this page.",
+        ),
+        Closed::TooLate => Some(
+            "It can be claimed in the first 30 minutes after its start. Start the program again \
+             and reload this page, or set a password with \"bramble password\".",
+        ),
+    }
 }
 
 pub(crate) async fn claim(ctx: Ctx) -> PageResult {
     claim_page(&ctx, StatusCode::OK, None)
+}
+
+/// Did they type the code of the boot partition, if there is one?
+fn knows_code(ctx: &Ctx) -> Result<bool, Duration> {
+    let Some(code) = ctx.app.ports.credentials.claim_code() else { return Ok(true) };
+    lock(&ctx.app.throttle).attempt(ctx.visitor.address, Instant::now())?;
+    let right = crate::csrf::equal(ctx.form.first("code").trim(), code.reveal().trim());
+    if right {
+        lock(&ctx.app.throttle).succeeded(ctx.visitor.address);
+    }
+    Ok(right)
 }
 
 /// The two passwords of a form, if they will do.
@@ -62,6 +102,21 @@ fn chosen(ctx: &Ctx) -> Result<String, String> {
 }
 
 pub(crate) async fn claim_now(ctx: Ctx, session: Session) -> PageResult {
+    if closed(&ctx).is_some() {
+        return claim_page(&ctx, StatusCode::FORBIDDEN, None);
+    }
+    match knows_code(&ctx) {
+        Ok(true) => {}
+        Ok(false) => {
+            let error = "This is not the code in bramble.toml on the card.".to_owned();
+            return claim_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(error));
+        }
+        Err(wait) => {
+            let error =
+                format!("Too many attempts. Wait {} s, then try again.", wait.as_secs() + 1);
+            return claim_page(&ctx, StatusCode::TOO_MANY_REQUESTS, Some(error));
+        }
+    }
     let password = match chosen(&ctx) {
         Ok(password) => password,
         Err(error) => return claim_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(error)),
@@ -116,10 +171,10 @@ pub(crate) async fn login_now(ctx: Ctx, session: Session) -> PageResult {
     }
     let stored = ctx.app.password_hash().await.map_err(Failure::inside)?.unwrap_or_default();
     let Ok(right) = ctx.app.hasher.verify(ctx.form.first("password"), &stored).await else {
+        lock(&ctx.app.throttle).withdrawn(ctx.visitor.address);
         return busy(&ctx, login_page);
     };
     if !right || ctx.form.first("username").trim() != USER {
-        lock(&ctx.app.throttle).failed(ctx.visitor.address, Instant::now());
         tracing::warn!(from = %ctx.visitor.address, "a sign-in failed");
         let error = "User or password is wrong.".to_owned();
         return login_page(&ctx, StatusCode::UNAUTHORIZED, Some(error));
@@ -130,7 +185,7 @@ pub(crate) async fn login_now(ctx: Ctx, session: Session) -> PageResult {
 }
 
 /// A path of ours to go on to; anything else would send the operator to a stranger.
-fn local(next: &str) -> String {
+pub(crate) fn local(next: &str) -> String {
     let plain = next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
     let ours = next.starts_with('/') && !next.starts_with("//") && plain && next.len() < 500;
     if ours { next.to_owned() } else { "/".to_owned() }
@@ -193,11 +248,11 @@ pub(crate) async fn password_now(ctx: Ctx, session: Session) -> PageResult {
     let refuse =
         |text: &str| password_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(text.to_owned()));
     match ctx.app.hasher.verify(ctx.form.first("old"), &stored).await {
-        Err(_) => return busy(&ctx, password_page),
-        Ok(false) => {
-            lock(&ctx.app.throttle).failed(ctx.visitor.address, Instant::now());
-            return refuse("The password you have now is another one.");
+        Err(_) => {
+            lock(&ctx.app.throttle).withdrawn(ctx.visitor.address);
+            return busy(&ctx, password_page);
         }
+        Ok(false) => return refuse("The password you have now is another one."),
         Ok(true) => lock(&ctx.app.throttle).succeeded(ctx.visitor.address),
     }
     let password = match chosen(&ctx) {

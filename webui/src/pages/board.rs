@@ -9,6 +9,7 @@ use crate::update::NO_BOARD;
 use crate::view::Tone;
 use crate::view::board::{Group, groups};
 use askama::Template;
+use axum::response::Response;
 use http::StatusCode;
 use model::status::{NodeReport, VrrpState};
 use std::sync::Arc;
@@ -175,6 +176,9 @@ fn costs(ctx: &Ctx, order: Order) -> Vec<String> {
 
 fn ask(ctx: &Ctx, order: Order) -> PageResult {
     system(&ctx.app)?;
+    if let Some(first) = prove(ctx, order) {
+        return Ok(first);
+    }
     let costs = costs(ctx, order);
     page(&ConfirmPage { shell: ctx.shell(order.verb(), "more"), order, costs })
 }
@@ -204,7 +208,15 @@ pub(crate) async fn give(app: &App, order: Order) -> Result<(), Failure> {
     }
 }
 
+/// What cannot be taken back asks for the password.
+fn prove(ctx: &Ctx, order: Order) -> Option<Response> {
+    if order == Order::Reset { super::again::ask(ctx, order.path()) } else { None }
+}
+
 async fn obey(ctx: &Ctx, order: Order) -> PageResult {
+    if let Some(first) = prove(ctx, order) {
+        return Ok(first);
+    }
     give(&ctx.app, order).await?;
     tracing::info!(from = %ctx.visitor.address, "{} was asked for on the page", order.verb());
     let mut answer = page(&order.waiting(&ctx.app))?;

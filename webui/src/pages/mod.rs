@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod admin;
+pub(crate) mod again;
 pub(crate) mod balancing;
 pub(crate) mod board;
 pub(crate) mod cluster;

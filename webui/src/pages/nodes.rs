@@ -1,6 +1,6 @@
 //! The boards: what each does, its name and addresses.
 
-use super::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
+use super::{Confirm, Ctx, Shell, after, again, named, page, page_with, remove};
 use crate::error::{Failure, PageResult};
 use crate::forms::{Base, Form, NodeForm, submit};
 use crate::view::ClusterView;
@@ -102,6 +102,9 @@ pub(crate) async fn save(ctx: Ctx, Path(id): Path<String>) -> PageResult {
 
 pub(crate) async fn ask_remove(ctx: Ctx, Path(id): Path<String>) -> PageResult {
     let id: NodeId = named(&id)?;
+    if let Some(first) = again::ask(&ctx, &format!("/nodes/{id}/remove")) {
+        return Ok(first);
+    }
     let snapshot = ctx.snapshot();
     let node = snapshot.settings.node(&id);
     let node = node.ok_or_else(|| Failure::not_found("There is no such node any more."))?;
@@ -127,5 +130,9 @@ pub(crate) async fn ask_remove(ctx: Ctx, Path(id): Path<String>) -> PageResult {
 }
 
 pub(crate) async fn remove_now(ctx: Ctx, Path(id): Path<String>) -> PageResult {
-    remove(&ctx, Edit::RemoveNode(named(&id)?), "/nodes").await
+    let id: NodeId = named(&id)?;
+    if let Some(first) = again::ask(&ctx, &format!("/nodes/{id}/remove")) {
+        return Ok(first);
+    }
+    remove(&ctx, Edit::RemoveNode(id), "/nodes").await
 }

@@ -68,6 +68,74 @@ async fn a_node_is_claimed_once() {
 }
 
 #[tokio::test]
+async fn a_node_is_claimed_soon_after_its_start_and_from_nearby() {
+    let (node, mut near) = unclaimed();
+    let mut far = Browser::at(&node, "203.0.113.7");
+    let shown = far.get("/claim").await;
+    assert_eq!(shown.status, 403);
+    assert!(shown.text().contains("not from the internet") && !shown.text().contains("<form"));
+    let token = near.get("/claim").await.field("csrf");
+    let pairs = [("csrf", token.as_str()), ("password", PASSWORD), ("again", PASSWORD)];
+    node.up.store(30 * 60_000, Ordering::Relaxed);
+    let late = near.post_raw("/claim", &pairs).await;
+    assert_eq!(late.status, 403, "a form that was loaded in time is too late as well");
+    assert!(late.text().contains("Unplug it, plug it in again"), "{}", late.text());
+    assert_eq!(webui::Credentials::password_hash(&*node.password).unwrap(), None);
+    node.up.store(30 * 60_000 - 1, Ordering::Relaxed);
+    assert_eq!(near.post_raw("/claim", &pairs).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_card_with_a_code_is_claimed_by_who_knows_it() {
+    let (node, mut browser) = unclaimed();
+    *node.password.code.lock().unwrap() = Some("kQ8-the-code");
+    let chosen = [("password", PASSWORD), ("again", PASSWORD)];
+    assert!(browser.get("/claim").await.text().contains("join_token"));
+    for code in ["", "kQ8", "kq8-the-code"] {
+        let pairs = [("code", code), chosen[0], chosen[1]];
+        let refused = browser.post("/claim", "/claim", &pairs).await;
+        assert_eq!(refused.status, 422, "{code}");
+        assert!(refused.text().contains("not the code"));
+    }
+    assert_eq!(webui::Credentials::password_hash(&*node.password).unwrap(), None);
+    let pairs = [("code", " kQ8-the-code\n"), chosen[0], chosen[1]];
+    assert_eq!(browser.post("/claim", "/claim", &pairs).await.status, 303);
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_back_asks_for_the_password_once_more() {
+    let (node, mut browser) = signed_in().await;
+    assert_eq!(browser.get("/board/reset").await.status, 200, "signed in a moment ago");
+    let token = browser.get("/more").await.field("csrf");
+    support::age(&node, 301);
+    for path in ["/board/reset", "/nodes/web01/remove"] {
+        let asked = format!("/again?next={path}");
+        let got = browser.get(path).await;
+        assert_eq!((got.status.as_u16(), got.header("location")), (303, asked.as_str()), "{path}");
+        let pairs = [("csrf", token.as_str()), ("revision", "0")];
+        let posted = browser.post_raw(path, &pairs).await;
+        assert_eq!((posted.status.as_u16(), posted.header("location")), (303, asked.as_str()));
+    }
+    let api = Request::post("/api/v1/factory-reset").header("x-csrf-token", &token);
+    assert_eq!(browser.send(api, Body::empty()).await.status, 403);
+    assert!(node.system.orders.lock().unwrap().is_empty(), "nothing was done");
+    assert_eq!(node.control.snapshot().revision.0, 0);
+    assert_eq!(browser.get("/board/reboot").await.status, 200, "this can be taken back");
+
+    let next = "/nodes/web01/remove";
+    let asked = format!("/again?next={next}");
+    let wrong = [("next", next), ("password", "not the password")];
+    assert_eq!(browser.post(&asked, "/again", &wrong).await.status, 401);
+    assert_eq!(browser.get(next).await.status, 303);
+    let right = [("next", next), ("password", PASSWORD)];
+    let on = browser.post(&asked, "/again", &right).await;
+    assert_eq!((on.status.as_u16(), on.header("location")), (303, next));
+    assert_eq!(browser.get(next).await.status, 200);
+    let away = [("next", "//evil.example"), ("password", PASSWORD)];
+    assert_eq!(browser.post(&asked, "/again", &away).await.header("location"), "/");
+}
+
+#[tokio::test]
 async fn cookies_are_strict_and_rotate() {
     let (node, mut browser) = unclaimed();
     browser.cookies.insert("bramble_sid".into(), "AAAAAAAAAAAAAAAAAAAAAA".into());

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use tower::ServiceExt;
 
 pub(crate) const HOST: &str = "192.168.1.14:1936";
@@ -61,7 +62,13 @@ pub(crate) fn encode(pairs: &[(&str, &str)]) -> String {
 
 impl Browser {
     pub(crate) fn new(node: &Node) -> Self {
-        Self { router: webui::router(node.ports.clone()), cookies: BTreeMap::new() }
+        Self::at(node, "192.168.1.50")
+    }
+
+    /// A browser somewhere else.
+    pub(crate) fn at(node: &Node, address: &str) -> Self {
+        let from = SocketAddr::new(address.parse().unwrap(), 50_000);
+        Self { router: webui::router(node.ports.clone(), from), cookies: BTreeMap::new() }
     }
 
     pub(crate) async fn send(
