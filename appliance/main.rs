@@ -9,6 +9,7 @@ mod aboard;
 mod adapters;
 mod boot_file;
 mod cli;
+mod device;
 mod documents;
 mod door;
 mod node;

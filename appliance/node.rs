@@ -6,12 +6,14 @@ use crate::adapters::{
     PagePassword, PageSessions, Will, serve_mirror,
 };
 use crate::cli::admin_everywhere;
+use crate::device;
 use anyhow::Context;
+use cluster::Identity;
 use control::{Control, Engine, Shutdown, StatusBoard};
 use init::Guardian;
 use journal::Journal;
 use model::status::Subsystem;
-use model::{Hostname, Node, NodeId, Settings};
+use model::{DeviceId, Hostname, Node, NodeId, Settings};
 use network::Kernel;
 use std::fs::File;
 use std::io::{self, Write};
@@ -62,11 +64,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             ),
         );
     }
-    let (engine, control) = Engine::new(
-        store.revisions(),
-        &id,
-        first_settings(&id, aboard.as_ref().and_then(Aboard::name)),
-    )?;
+    let identity = device::identity(&options.data, &board)?;
+    let first = first_settings(&id, identity.device(), aboard.as_ref().and_then(Aboard::name));
+    let (engine, control) = Engine::new(store.revisions(), &id, first)?;
     // Traffic must not be able to lock the operator out: the page has a runtime of its own.
     let admin = Builder::new_current_thread().enable_all().build()?;
     let data = Builder::new_multi_thread().enable_all().thread_name("data").build()?;
@@ -79,7 +79,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
     let network = aboard.as_ref().map(Aboard::network).unwrap_or_default();
     let house = data.block_on(async {
-        House::build(&options, network, &control, &board, &shutdown, access_log)
+        House::build(&options, identity, network, &control, &board, &shutdown, access_log)
     })?;
     let mut engine = engine;
     engine.add_preflight(house.proxy.preflight());
@@ -153,6 +153,7 @@ impl House {
     /// Starts every subsystem and joins them. Inside the data runtime.
     fn build(
         options: &Options,
+        identity: Identity,
         network: network::Options,
         control: &Control,
         board: &StatusBoard,
@@ -171,8 +172,9 @@ impl House {
             reporter(Subsystem::Cluster),
             shutdown.clone(),
             board.clone(),
-            cluster::Options::default(),
-        );
+            cluster::Options::new(identity, device::pins(control.clone())),
+        )
+        .context("the node channel")?;
         let server = server::start(
             control.watch(),
             reporter(Subsystem::Server),
@@ -265,14 +267,19 @@ fn identity(store: &Store, given: Option<&NodeId>) -> anyhow::Result<NodeId> {
 }
 
 /// What a board runs that was never told anything: itself, with no role.
-fn first_settings(id: &NodeId, own: Option<Hostname>) -> Settings {
+fn first_settings(id: &NodeId, device: &DeviceId, own: Option<Hostname>) -> Settings {
     let found = || {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         host.as_deref().and_then(|h| h.split('.').next()?.parse().ok())
     };
     let name = own.or_else(found);
     let fallback = || "bramble".parse().unwrap_or_default();
-    let node = Node { id: id.clone(), name: name.unwrap_or_else(fallback), ..Node::default() };
+    let node = Node {
+        id: id.clone(),
+        device: Some(device.clone()),
+        name: name.unwrap_or_else(fallback),
+        ..Node::default()
+    };
     Settings { nodes: vec![node], ..Settings::default() }
 }
 

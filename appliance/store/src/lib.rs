@@ -5,11 +5,15 @@
 //! ([`Local`]: its identity, the hash of the admin password). Write-ahead log with full
 //! synchronisation: what was committed survives a power cut, what was not leaves no trace.
 //!
+//! Secrets that a copy of the database must not open stand beside it in files of their own
+//! ([`KeyFile`]).
+//!
 //! A damaged database is set aside, never repaired by guessing, and the node starts with a new
 //! one: [`Store::damaged`] tells the operator. This crate makes no decision about settings.
 
 mod database;
 mod error;
+mod key_file;
 mod local;
 mod lock;
 mod migrate;
@@ -18,6 +22,7 @@ mod sessions;
 
 pub use database::Store;
 pub use error::StoreError;
+pub use key_file::{Kept, KeyFile};
 pub use local::Local;
 pub use lock::DataLock;
 pub use revisions::Revisions;
