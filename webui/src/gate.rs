@@ -46,9 +46,11 @@ impl Visitor {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WholeBody(pub(crate) Bytes);
 
-/// Largest bodies: of a form, and of a settings document.
+/// Largest bodies: of a form, of a settings document, and of a backup.
 const FORM: usize = 64 * 1024;
 const SETTINGS: usize = model::MAX_DOCUMENT;
+/// A backup with the form around it.
+const BACKUP: usize = crate::backup::LARGEST + 8 * 1024;
 /// How much of a body that is too large is read and dropped, so that its sender reads our answer.
 const DROPPED: usize = 16 * 1024 * 1024;
 /// How long a body may take.
@@ -152,7 +154,14 @@ pub(crate) async fn gate(
             Ok(whole) => whole,
             Err(answer) => return answer,
         };
-        let token = token_of(&parts.headers, &whole);
+        let token = if upload::is_small(&parts.method, &path) {
+            let fields = upload::Fields::of(&parts.headers, whole.clone()).await;
+            let token = fields.text(csrf::FIELD);
+            parts.extensions.insert(fields);
+            token
+        } else {
+            token_of(&parts.headers, &whole)
+        };
         let holds = match (&door, visitor.session) {
             (Door::SignIn, _) => app.visitor_token_holds(address, &token),
             (_, true) => csrf::equal(&token, &visitor.csrf),
@@ -329,7 +338,11 @@ pub(crate) fn too_many(wait: Duration, text: &str) -> Response {
 }
 
 async fn whole_body(path: &str, body: Body) -> Result<Bytes, Response> {
-    let limit = if path == "/api/v1/settings" { SETTINGS } else { FORM };
+    let limit = match path {
+        "/api/v1/settings" => SETTINGS,
+        "/backup/open" => BACKUP,
+        _ => FORM,
+    };
     match tokio::time::timeout(BODY_TIME, collect(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(Unusable::CutOff)) => Err(StatusCode::BAD_REQUEST.into_response()),

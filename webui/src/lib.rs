@@ -14,6 +14,7 @@
 mod api;
 mod app;
 mod assets;
+pub mod backup;
 mod claim_window;
 mod countries;
 mod csrf;

@@ -150,7 +150,7 @@ pub(crate) fn fingerprint(stored_hash: &str) -> String {
     blake3::hash(stored_hash.as_bytes()).to_hex().chars().take(32).collect()
 }
 
-fn random_token() -> std::result::Result<String, String> {
+pub(crate) fn random_token() -> std::result::Result<String, String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|e| format!("there are no random numbers: {e}"))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())

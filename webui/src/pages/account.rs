@@ -150,7 +150,13 @@ fn login_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResul
             cluster: cluster_name(&snapshot),
             csrf: ctx.visitor.csrf.clone(),
             next: local(&asked("next")),
-            note: (!ctx.query.first("out").is_empty()).then_some("You are signed out."),
+            note: match () {
+                () if ctx.query.has("out") => Some("You are signed out."),
+                () if ctx.query.has("restored") => {
+                    Some("The backup is restored. Sign in with the password of then.")
+                }
+                () => None,
+            },
             error,
         },
     )

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod again;
+pub(crate) mod backup;
 pub(crate) mod balancing;
 pub(crate) mod board;
 pub(crate) mod cluster;
