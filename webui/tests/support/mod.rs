@@ -326,12 +326,22 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
 
 /// Lets the time pass since the password was last typed in any session.
 pub(crate) fn age(node: &Node, seconds: i64) {
+    earlier(node, "proven", seconds);
+}
+
+/// Lets every session lie idle for so long; the rows themselves stay.
+pub(crate) fn end(node: &Node, seconds: i64) {
+    earlier(node, "seen", seconds);
+}
+
+fn earlier(node: &Node, what: &str, seconds: i64) {
     for (data, _) in node.rows.rows.lock().unwrap().values_mut() {
         // As text: ids are numbers that no `serde_json::Value` holds.
         let row = String::from_utf8(data.clone()).unwrap();
-        let (before, rest) = row.split_once("\"proven\":").unwrap();
+        let key = format!("\"{what}\":");
+        let (before, rest) = row.split_once(&key).unwrap();
         let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap());
         let earlier = number.parse::<i64>().unwrap() - seconds;
-        *data = format!("{before}\"proven\":{earlier}{after}").into_bytes();
+        *data = format!("{before}{key}{earlier}{after}").into_bytes();
     }
 }
