@@ -36,7 +36,7 @@ pub use balancing::{
 };
 pub use check::check;
 pub use cluster::Cluster;
-pub use decode::{MAX_DOCUMENT, decode, from_json, from_toml, to_json, to_toml};
+pub use decode::{MAX_DOCUMENT, decode, from_json, from_toml, to_json, to_toml, understood};
 pub use derive::{
     DerivedBackend, DerivedFrontend, DerivedInstance, DerivedServer, DerivedSite, Effective,
     MirrorDuty, derive,
