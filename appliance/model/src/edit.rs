@@ -78,7 +78,11 @@ impl Edit {
     /// When the edit names an entry that does not exist.
     pub fn apply(&self, settings: &mut Settings) -> Result<(), EditError> {
         match self {
-            Self::Replace(next) => *settings = (**next).clone(),
+            Self::Replace(next) => {
+                let mut next = (**next).clone();
+                next.keep_devices(settings);
+                *settings = next;
+            }
             Self::PutCluster(c) => settings.cluster = c.clone(),
             Self::PutNode(n) => put(&mut settings.nodes, n, |e| e.id == n.id),
             Self::PinNode { node, device } => {

@@ -231,6 +231,37 @@ pub fn difference(before: &Flat, after: &Flat) -> Vec<(String, Option<Leaf>)> {
     new.chain(gone).collect()
 }
 
+/// `now` without what was changed from `before` to `after`.
+///
+/// # Errors
+/// The places that have been changed again since.
+pub fn undo(before: &Flat, after: &Flat, now: &Flat) -> Result<Flat, Vec<String>> {
+    let mut next = now.clone();
+    let mut changed = Vec::new();
+    for (key, leaf) in difference(after, before) {
+        let order = is_order(&key);
+        if now.get(&key) != after.get(&key) && !order {
+            changed.push(written(&key));
+            continue;
+        }
+        match (leaf, marked(&key)) {
+            // What has come or gone since keeps its place.
+            (Some(_), _) if order && now.get(&key) != after.get(&key) => {}
+            (Some(leaf), _) => {
+                next.insert(key, leaf);
+            }
+            (None, Some(entry)) => {
+                let below = under(entry, "");
+                next.retain(|key, _| !key.starts_with(&below));
+            }
+            (None, None) => {
+                next.remove(&key);
+            }
+        }
+    }
+    if changed.is_empty() { Ok(next) } else { Err(changed) }
+}
+
 /// The innermost entry a key belongs to, such as `nodes/web01`.
 pub(crate) fn entry_of(key: &str) -> Option<String> {
     entries_of(key).pop()
@@ -363,6 +394,29 @@ mod tests {
         let changes = difference(&flatten(&before), &flatten(&settings()));
         let keys: Vec<_> = changes.iter().map(|(k, _)| k.as_str()).collect();
         assert_eq!(keys, ["backends/#", "backends/b/!"]);
+    }
+
+    #[test]
+    fn one_change_is_taken_back_and_later_ones_stay() {
+        let before = settings();
+        let mut after = before.clone();
+        after.nodes.remove(1);
+        after.cluster.gateway = None;
+        let mut now = after.clone();
+        now.nodes[0].name = "Later".parse().unwrap();
+        let (before, after) = (flatten(&before), flatten(&after));
+        let (undone, problems) = unflatten(&undo(&before, &after, &flatten(&now)).unwrap());
+        assert_eq!(problems, []);
+        assert_eq!(undone.nodes.len(), 4);
+        assert_eq!(undone.nodes[0].name.as_str(), "Later");
+        assert_eq!(undone.nodes[1].id.as_str(), "web02");
+        assert!(undone.cluster.gateway.is_some());
+        now.cluster.gateway = "192.168.1.9".parse().ok();
+        let refused = undo(&before, &after, &flatten(&now)).unwrap_err();
+        assert_eq!(refused, ["cluster.gateway"]);
+        // And forward again: the entry goes with everything in it.
+        let (gone, _) = unflatten(&undo(&after, &before, &before).unwrap());
+        assert_eq!(gone.nodes.len(), 3);
     }
 
     #[test]

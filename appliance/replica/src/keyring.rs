@@ -98,6 +98,16 @@ impl Keyring {
         }
     }
 
+    /// A number nobody has used before and nobody will: which copy of a document writes.
+    ///
+    /// # Errors
+    /// Without random numbers.
+    pub fn new_actor() -> Result<[u8; 16], LedgerError> {
+        let mut actor = [0; 16];
+        getrandom::fill(&mut actor).map_err(|e| LedgerError::Seal(e.to_string()))?;
+        Ok(actor)
+    }
+
     /// True without any key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

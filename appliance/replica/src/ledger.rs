@@ -113,6 +113,11 @@ impl<D: Document> Ledger<D> {
         &self.keyring
     }
 
+    /// Gives it its first keys. Later ones come with [`Self::add_keys`] and [`Self::rotate`].
+    pub fn set_keys(&mut self, keys: Keyring) {
+        self.keyring = keys;
+    }
+
     /// Equal on two nodes exactly when their documents are: 16 hexadecimal digits.
     pub fn heads(&self) -> String {
         let mut hasher = blake3::Hasher::new();
