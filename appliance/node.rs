@@ -175,6 +175,7 @@ impl House {
             cluster::Options::new(identity, device::pins(control.clone())),
         )
         .context("the node channel")?;
+        cluster::replicate(&cluster, control, shutdown);
         let server = server::start(
             control.watch(),
             reporter(Subsystem::Server),

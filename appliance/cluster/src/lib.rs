@@ -12,6 +12,8 @@
 //! gossip is needed for that. Who is a member is what the settings say, who is alive is whoever
 //! was heard; neither decides a failover.
 //!
+//! Another stream between each two keeps the settings the same on all of them ([`replicate`]).
+//!
 //! A change of members takes effect at once: connections that lost their ground are cut. No clock
 //! decides anything here.
 
@@ -27,6 +29,7 @@ mod report;
 mod runner;
 mod status;
 mod stream;
+mod sync;
 mod tls;
 
 pub use channel::{Handler, Pins, Service};
@@ -35,3 +38,4 @@ pub use hello::Versions;
 pub use identity::{Identity, IdentityError};
 pub use runner::{Handle, Options, start};
 pub use stream::SecureStream;
+pub use sync::replicate;
