@@ -8,7 +8,6 @@ mod support;
 mod account;
 mod across;
 mod api;
-mod backup;
 mod board;
 mod browser;
 mod connections;
