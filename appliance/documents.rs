@@ -1,7 +1,7 @@
 //! Settings documents and the password, on the command line, while no node runs.
 
 use crate::cli::Failure;
-use control::{Author, Commit, Storage};
+use control::{Author, Book};
 use model::{MASK, NodeId, Problem, Revision, Settings};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -10,8 +10,7 @@ use store::{DataLock, Store};
 
 /// Writes the newest settings as TOML, with secrets masked: a file that leaves the node.
 pub(crate) fn export(data: &Path, file: Option<&Path>) -> Result<(), Failure> {
-    let newest = Store::open(data)?.revisions().newest()?;
-    let settings = newest.map(|r| r.settings).unwrap_or_default();
+    let settings = book(&Store::open(data)?)?.settings().clone();
     let text = format!(
         "# Settings of a Bramble cluster. Secrets read {MASK:?}; imported again, they stay as they are.\n\n{}",
         model::to_toml(&settings.masked())
@@ -38,29 +37,28 @@ pub(crate) fn import(
 ) -> Result<(), Failure> {
     let _lock = DataLock::take(data)?;
     let store = Store::open(data)?;
-    let mut revisions = store.revisions();
-    let (number, old) = match revisions.newest()? {
-        Some(stored) => (stored.revision.0, stored.settings),
-        None => (0, Settings::default()),
-    };
-    let settings = read(file, &old)?;
     if let Some(id) = &node {
         store.local().set_node_id(id)?;
     }
-    if settings == old && number > 0 {
-        println!("revision {number} already says so");
-        return Ok(());
+    let mut book = book(&store)?;
+    book.begin()?;
+    let mut settings = read(file, book.settings())?;
+    settings.keep_devices(book.settings());
+    let before = book.revision();
+    if settings != *book.settings() || before == Revision(0) {
+        book.write_settings(settings, &Author::Local, "imported a settings document")?;
     }
-    let revision = Revision(number + 1);
-    let commit = Commit {
-        revision,
-        author: &Author::Local,
-        sentence: "imported a settings document",
-        settings: &settings,
-    };
-    revisions.commit(&commit)?;
-    println!("imported as revision {revision}");
+    match book.revision() {
+        same if same == before => println!("revision {same} already says so"),
+        revision => println!("imported as revision {revision}"),
+    }
     Ok(())
+}
+
+/// The settings of a data directory.
+fn book(store: &Store) -> Result<Book<store::Revisions>, Failure> {
+    let node = store.local().node_id()?.unwrap_or_default();
+    Ok(Book::open(store.revisions(), &node, Settings::default())?)
 }
 
 /// Sets the admin password to the first line of standard input.
@@ -70,7 +68,7 @@ pub(crate) fn password(data: &Path) -> Result<(), Failure> {
     let hash = webui::hash_password(line.trim_end_matches(['\r', '\n'])).map_err(Failure::Input)?;
     let store = Store::open(data)?;
     store.local().set_password_hash(&hash)?;
-    store.sessions()?.end_all_except(None)?;
+    store.sessions().delete_all_except(None)?;
     println!("the admin password is set; every session has ended");
     Ok(())
 }

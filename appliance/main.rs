@@ -9,13 +9,13 @@ mod aboard;
 mod adapters;
 mod boot_file;
 mod cli;
+mod device;
 mod documents;
 mod door;
 mod node;
 mod process_one;
 mod pulse;
 mod radio;
-mod services;
 mod trial;
 
 use std::process::ExitCode;

@@ -2,17 +2,18 @@
 
 use crate::aboard::{Aboard, With};
 use crate::adapters::{
-    FloatingAddresses, MirrorTransport, PageApproval, PageAudit, PageFailover, PageJournal,
-    PageLog, PagePassword, PageSessions, PageTokens, Will, serve_mirror,
+    FloatingAddresses, MirrorTransport, PageApproval, PageFailover, PageJournal, PageLog,
+    PagePassword, PageSessions, Will, serve_mirror,
 };
 use crate::cli::admin_everywhere;
-use crate::services::{self, AuditCopies, Doer, SharedSessions};
+use crate::device;
 use anyhow::Context;
+use cluster::Identity;
 use control::{Control, Engine, Shutdown, StatusBoard};
 use init::Guardian;
 use journal::Journal;
 use model::status::Subsystem;
-use model::{Hostname, Node, NodeId, Settings};
+use model::{DeviceId, Hostname, Node, NodeId, Settings};
 use network::Kernel;
 use std::fs::File;
 use std::io::{self, Write};
@@ -63,11 +64,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             ),
         );
     }
-    let (engine, control) = Engine::new(
-        store.revisions(),
-        &id,
-        first_settings(&id, aboard.as_ref().and_then(Aboard::name)),
-    )?;
+    let identity = device::identity(&options.data, &board)?;
+    let first = first_settings(&id, identity.device(), aboard.as_ref().and_then(Aboard::name));
+    let (engine, control) = Engine::new(store.revisions(), &id, first)?;
     // Traffic must not be able to lock the operator out: the page has a runtime of its own.
     let admin = Builder::new_current_thread().enable_all().build()?;
     let data = Builder::new_multi_thread().enable_all().thread_name("data").build()?;
@@ -80,7 +79,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
     let network = aboard.as_ref().map(Aboard::network).unwrap_or_default();
     let house = data.block_on(async {
-        House::build(&options, network, &control, &board, &shutdown, access_log)
+        House::build(&options, identity, network, &control, &board, &shutdown, access_log)
     })?;
     let mut engine = engine;
     engine.add_preflight(house.proxy.preflight());
@@ -103,58 +102,20 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     if let Some(started) = &started {
         admin.spawn(started.ticks.clone().run());
     }
-    let radio = started.map(|started| started.radio);
-    let system = aboard.clone().map(|aboard| -> Arc<dyn webui::System> { Arc::new(aboard) });
-    let sessions = store.sessions()?;
-    let clock = (board.clone(), aboard.is_some());
-    // Elsewhere than on a board of its own the clock is somebody else's affair, and set.
-    let audit =
-        store.audit(&id, move || !clock.1 || clock.0.own().system.clock_unix_ms.is_some())?;
-    let doer = Arc::new(Doer {
-        id: id.clone(),
-        cluster: house.cluster.clone(),
-        board: board.clone(),
-        vrrp: house.vrrp.clone(),
-        proxy: house.proxy.clone(),
-        mirror: house.mirror.clone(),
-        journal: journal.clone(),
-        system: system.clone(),
-        radio: radio.clone(),
-        sessions: sessions.clone(),
-        audit: audit.clone(),
-    });
-    data.block_on(async {
-        let (cluster, watch) = (&house.cluster, || control.watch());
-        let shared = Arc::new(SharedSessions(sessions.clone()));
-        cluster::share_sessions(cluster, watch(), shutdown.clone(), shared);
-        let copies = Arc::new(AuditCopies { node: id.clone(), log: audit.clone() });
-        cluster::share_audit(cluster, watch(), shutdown.clone(), copies);
-        cluster.on_actions(&id, doer.clone());
-    });
-    data.spawn(services::follow(
-        control.clone(),
-        audit.clone(),
-        id.clone(),
-        board.clone(),
-        shutdown.clone(),
-    ));
     let ports = webui::Ports {
         control,
         board,
-        sessions: Arc::new(PageSessions(sessions)),
+        sessions: Arc::new(PageSessions(store.sessions())),
         credentials: Arc::new(PagePassword(store.local())),
-        tokens: Arc::new(PageTokens(store.local())),
-        audit: Arc::new(PageAudit(audit)),
-        remote: doer,
         failover: Arc::new(PageFailover(house.vrrp.clone())),
         access_log: Arc::new(PageLog(house.proxy.clone())),
         mirror: Arc::new(PageApproval(house.mirror.clone())),
-        system,
+        system: aboard.clone().map(|aboard| -> Arc<dyn webui::System> { Arc::new(aboard) }),
         journal: Arc::new(PageJournal {
             last_words: aboard.as_ref().and_then(Aboard::last_words),
             journal,
         }),
-        radio,
+        radio: started.map(|started| started.radio),
         adoption: None,
         probe: None,
     };
@@ -182,7 +143,6 @@ pub(crate) fn guard() -> anyhow::Result<()> {
 /// The handles that are needed after the start.
 struct House {
     network: network::Handle,
-    cluster: cluster::Handle,
     vrrp: vrrp::Handle,
     proxy: proxy::Handle,
     server: server::Handle,
@@ -193,6 +153,7 @@ impl House {
     /// Starts every subsystem and joins them. Inside the data runtime.
     fn build(
         options: &Options,
+        identity: Identity,
         network: network::Options,
         control: &Control,
         board: &StatusBoard,
@@ -211,8 +172,10 @@ impl House {
             reporter(Subsystem::Cluster),
             shutdown.clone(),
             board.clone(),
-            cluster::Options::default(),
-        );
+            cluster::Options::new(identity, device::pins(control.clone())),
+        )
+        .context("the node channel")?;
+        cluster::replicate(&cluster, control, shutdown);
         let server = server::start(
             control.watch(),
             reporter(Subsystem::Server),
@@ -250,7 +213,7 @@ impl House {
             status.proxy = seen.2.status();
             status.vrrp = seen.3.status();
         });
-        Ok(Self { network, cluster, vrrp, proxy, server, mirror })
+        Ok(Self { network, vrrp, proxy, server, mirror })
     }
 
     /// The floating IP first, so that visitors go elsewhere while everything here still works;
@@ -305,14 +268,19 @@ fn identity(store: &Store, given: Option<&NodeId>) -> anyhow::Result<NodeId> {
 }
 
 /// What a board runs that was never told anything: itself, with no role.
-fn first_settings(id: &NodeId, own: Option<Hostname>) -> Settings {
+fn first_settings(id: &NodeId, device: &DeviceId, own: Option<Hostname>) -> Settings {
     let found = || {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         host.as_deref().and_then(|h| h.split('.').next()?.parse().ok())
     };
     let name = own.or_else(found);
     let fallback = || "bramble".parse().unwrap_or_default();
-    let node = Node { id: id.clone(), name: name.unwrap_or_else(fallback), ..Node::default() };
+    let node = Node {
+        id: id.clone(),
+        device: Some(device.clone()),
+        name: name.unwrap_or_else(fallback),
+        ..Node::default()
+    };
     Settings { nodes: vec![node], ..Settings::default() }
 }
 

@@ -8,11 +8,11 @@ use crate::throttle::Throttle;
 use control::{Shutdown, Snapshot};
 use model::Name;
 use model::status::FailoverReport;
-use model::token::Token;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// The stored password hash is read again after so long: `bramble password` may have set another.
 const CREDENTIAL_AGE: Duration = Duration::from_secs(1);
@@ -38,16 +38,15 @@ pub(crate) struct Shared {
     credential: Mutex<Option<(Instant, Option<String>)>>,
     pub(crate) key: [u8; 32],
     pub(crate) failovers: Mutex<BTreeMap<Name, LastFailover>>,
-    /// Sign-ins that failed and are not in the audit log yet.
-    pub(crate) failures: Mutex<crate::audit::Failures>,
-    tokens: Mutex<Option<(Instant, Arc<Vec<Token>>)>>,
-    /// When each token was last used, since the start.
-    pub(crate) tokens_used: Mutex<BTreeMap<String, Instant>>,
+    /// Set off when sessions were ended, so that their open streams end too.
+    pub(crate) sessions_ended: watch::Sender<u64>,
     pub(crate) streams: Mutex<crate::live::Streams>,
     pub(crate) rendered: Mutex<crate::live::Rendered>,
     pub(crate) shutdown: Option<Shutdown>,
     /// The firmware update that is under way, or what came of the last one.
     pub(crate) update: Mutex<crate::update::Update>,
+    /// A backup that was opened and waits for a yes.
+    pub(crate) restore: Mutex<Option<crate::pages::backup::Pending>>,
     /// The Wi-Fi network that was last tried from this page.
     pub(crate) tried: Mutex<Option<crate::tries::Tried>>,
 }
@@ -81,13 +80,12 @@ impl App {
             credential: Mutex::default(),
             key,
             failovers: Mutex::default(),
-            failures: Mutex::default(),
-            tokens: Mutex::default(),
-            tokens_used: Mutex::default(),
+            sessions_ended: watch::channel(0).0,
             streams: Mutex::default(),
             rendered: Mutex::default(),
             shutdown,
             update: Mutex::default(),
+            restore: Mutex::default(),
             tried: Mutex::default(),
         }))
     }
@@ -137,23 +135,8 @@ impl App {
         done
     }
 
-    /// The tokens of programs, at most a second old.
-    pub(crate) async fn tokens(&self) -> Result<Arc<Vec<Token>>, String> {
-        if let Some((read, tokens)) = lock(&self.tokens).as_ref() {
-            if read.elapsed() < CREDENTIAL_AGE {
-                return Ok(tokens.clone());
-            }
-        }
-        let port = self.ports.tokens.clone();
-        let list = tokio::task::spawn_blocking(move || port.list()).await;
-        let tokens = Arc::new(list.map_err(|e| e.to_string())??);
-        *lock(&self.tokens) = Some((Instant::now(), tokens.clone()));
-        Ok(tokens)
-    }
-
-    /// Some were made or removed here.
-    pub(crate) fn tokens_changed(&self) {
-        *lock(&self.tokens) = None;
+    pub(crate) fn sessions_changed(&self) {
+        self.sessions_ended.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     pub(crate) fn visitor_token(&self, peer: IpAddr) -> String {

@@ -1,13 +1,11 @@
 //! Who may ask for what. Everything is closed unless it is listed here.
 
 use crate::app::{App, lock, now_unix};
-use crate::audit;
 use crate::csrf;
 use crate::error::Failure;
 use crate::host;
 use crate::password::USER;
 use crate::session::{self, SignedIn, Use};
-use crate::tokens;
 use crate::upload;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -17,8 +15,6 @@ use base64::Engine;
 use futures_util::StreamExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use model::audit::Actor;
-use model::token::Scope;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tower_sessions::{Expiry, Session};
@@ -38,10 +34,6 @@ pub(crate) struct Visitor {
     pub(crate) session: bool,
     /// The password itself was given in the last minutes; see [`crate::pages::again`].
     pub(crate) proven: bool,
-    /// As the audit log names them.
-    pub(crate) actor: Actor,
-    /// May look and change nothing.
-    pub(crate) read_only: bool,
 }
 
 impl Visitor {
@@ -54,9 +46,11 @@ impl Visitor {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WholeBody(pub(crate) Bytes);
 
-/// Largest bodies: of a form, and of a settings document.
+/// Largest bodies: of a form, of a settings document, and of a backup.
 const FORM: usize = 64 * 1024;
 const SETTINGS: usize = model::MAX_DOCUMENT;
+/// A backup with the form around it.
+const BACKUP: usize = crate::backup::LARGEST + 8 * 1024;
 /// How much of a body that is too large is read and dropped, so that its sender reads our answer.
 const DROPPED: usize = 16 * 1024 * 1024;
 /// How long a body may take.
@@ -145,9 +139,6 @@ pub(crate) async fn gate(
     };
     let mut body = body;
     if upload::is_one(&parts.method, &path) {
-        if visitor.read_only {
-            return only_reads(&path);
-        }
         let (token, source) = match upload::open(&parts.headers, body).await {
             Ok(opened) => opened,
             Err(refused) => return crate::pages::firmware::refusal(&refused).into_response(),
@@ -163,10 +154,14 @@ pub(crate) async fn gate(
             Ok(whole) => whole,
             Err(answer) => return answer,
         };
-        if visitor.read_only {
-            return only_reads(&path);
-        }
-        let token = token_of(&parts.headers, &whole);
+        let token = if upload::is_small(&parts.method, &path) {
+            let fields = upload::Fields::of(&parts.headers, whole.clone()).await;
+            let token = fields.text(csrf::FIELD);
+            parts.extensions.insert(fields);
+            token
+        } else {
+            token_of(&parts.headers, &whole)
+        };
         let holds = match (&door, visitor.session) {
             (Door::SignIn, _) => app.visitor_token_holds(address, &token),
             (_, true) => csrf::equal(&token, &visitor.csrf),
@@ -180,14 +175,6 @@ pub(crate) async fn gate(
     }
     parts.extensions.insert(visitor);
     next.run(Request::from_parts(parts, body)).await
-}
-
-fn only_reads(path: &str) -> Response {
-    let text = "this token may only read; make one for everything to change something";
-    if path.starts_with("/api/") {
-        return crate::api::refused(StatusCode::FORBIDDEN, text);
-    }
-    Failure::forbidden(crate::words::sentence(text)).into_response()
 }
 
 fn too_old() -> Response {
@@ -208,14 +195,8 @@ async fn let_in(
     let stored = app.password_hash().await.map_err(|e| {
         Failure::inside(format!("the password cannot be read: {e}")).into_response()
     })?;
-    let newcomer = || Visitor {
-        address,
-        csrf: app.visitor_token(address),
-        session: false,
-        proven: false,
-        actor: Actor::Visitor { address },
-        read_only: false,
-    };
+    let newcomer =
+        || Visitor { address, csrf: app.visitor_token(address), session: false, proven: false };
     let path = request.uri.path();
     let Some(stored) = stored else {
         return match door {
@@ -231,23 +212,12 @@ async fn let_in(
     }
     if let Some(signed_in) = resume(app, session, &session::fingerprint(&stored)).await {
         let proven = signed_in.proven_lately(now_unix());
-        let id = session.id().map(|id| id.to_string()).unwrap_or_default();
-        let actor = Actor::Session { session: model::session::short(&id), address };
-        let csrf = signed_in.csrf;
-        return Ok(Visitor { address, csrf, session: true, proven, actor, read_only: false });
+        return Ok(Visitor { address, csrf: signed_in.csrf, session: true, proven });
     }
     if let Door::Program = door {
         if let Some(given) = request.headers.get(header::AUTHORIZATION) {
-            let (actor, read_only) = match bearer(given) {
-                Some(token) => with_token(app, token, address).await?,
-                None => {
-                    program(app, given, &stored, address).await?;
-                    (Actor::Password { address }, false)
-                }
-            };
-            let csrf = String::new();
-            // What asks for the password once more is for people; a program has given all it has.
-            return Ok(Visitor { address, csrf, session: false, proven: true, actor, read_only });
+            program(app, given, &stored, address).await?;
+            return Ok(Visitor { address, csrf: String::new(), session: false, proven: true });
         }
         if !wants_page(request) || path.starts_with("/api/") {
             return Err(unauthorized(""));
@@ -271,9 +241,11 @@ pub(crate) async fn resume(app: &App, session: &Session, credential: &str) -> Op
             signed_in.seen = now;
             session.insert(session::KEY, &signed_in).await.ok()?;
         }
-        // It is not ended: that would end it on the nodes that know of a later use or of an
-        // older password as well. Each node forgets it when its time is over.
-        Use::Over => return None,
+        Use::Over => {
+            // That it cannot be removed does not make it good.
+            let _ = session.flush().await;
+            return None;
+        }
     }
     Some(signed_in)
 }
@@ -298,38 +270,13 @@ async fn program(
             lock(&app.throttle).withdrawn(address);
             Err(too_many(Duration::from_secs(2), ""))
         }
-        Ok(false) => {
-            audit::failed(app, address).await;
-            Err(unauthorized(""))
-        }
+        Ok(false) => Err(unauthorized("")),
         Ok(true) => {
             lock(&app.throttle).succeeded(address);
             lock(&app.remembered).remember(&app.key, &password, stored);
             Ok(())
         }
     }
-}
-
-/// A program's `Authorization: Bearer`. Looking a token up is cheap, so that only wrong ones wait.
-async fn with_token(app: &App, token: &str, address: IpAddr) -> Result<(Actor, bool), Response> {
-    let tokens = app
-        .tokens()
-        .await
-        .map_err(|e| Failure::inside(format!("the tokens cannot be read: {e}")).into_response())?;
-    if let Some(known) = tokens::find(&tokens, token) {
-        lock(&app.tokens_used).insert(known.name.to_string(), Instant::now());
-        let actor = Actor::Token { name: known.name.to_string(), address };
-        return Ok((actor, known.scope == Scope::Read));
-    }
-    let turn = lock(&app.throttle).attempt(address, Instant::now());
-    turn.map_err(|wait| too_many(wait, ""))?;
-    audit::failed(app, address).await;
-    Err(unauthorized(""))
-}
-
-fn bearer(given: &HeaderValue) -> Option<&str> {
-    let (scheme, rest) = given.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
 }
 
 fn basic_password(given: &HeaderValue) -> Option<String> {
@@ -391,7 +338,11 @@ pub(crate) fn too_many(wait: Duration, text: &str) -> Response {
 }
 
 async fn whole_body(path: &str, body: Body) -> Result<Bytes, Response> {
-    let limit = if path == "/api/v1/settings" { SETTINGS } else { FORM };
+    let limit = match path {
+        "/api/v1/settings" => SETTINGS,
+        "/backup/open" => BACKUP,
+        _ => FORM,
+    };
     match tokio::time::timeout(BODY_TIME, collect(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(Unusable::CutOff)) => Err(StatusCode::BAD_REQUEST.into_response()),

@@ -152,7 +152,7 @@ pub(crate) async fn events(ctx: Ctx, session: Session) -> Response {
         waiting: VecDeque::new(),
         changes: app.ports.board.changes(),
         settings: app.ports.control.watch(),
-        ended: app.ports.sessions.endings(),
+        ended: app.sessions_ended.subscribe(),
         checked: Instant::now(),
         first: true,
         leave,

@@ -46,6 +46,11 @@ pub(crate) fn acceptable(password: &str) -> Result<(), String> {
     guessable::why(password).map_or(Ok(()), |why| Err(why.to_owned()))
 }
 
+/// Is it a hash in PHC form that a password could match?
+pub(crate) fn is_hash(text: &str) -> bool {
+    PasswordHash::new(text).is_ok_and(|h| h.algorithm == argon2::ARGON2ID_IDENT && h.hash.is_some())
+}
+
 fn verify(password: &str, hash: &str) -> bool {
     PasswordHash::new(hash)
         .and_then(|hash| Argon2::default().verify_password(password.as_bytes(), &hash))

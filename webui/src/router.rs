@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
 use crate::pages::{
-    account, admin, again, board, cluster, failover, firmware, history, log, more, nodes, overview,
-    sessions, sites, stats, tokens, wifi,
+    account, admin, again, backup, board, cluster, failover, firmware, history, log, more, nodes,
+    overview, sites, stats, wifi,
 };
 use crate::{api, assets, gate, headers, health, live, session};
 use axum::Router;
@@ -33,12 +33,11 @@ fn pages() -> Router<App> {
         .route("/logout", post(account::logout))
         .route("/password", get(account::password).post(account::password_now))
         .route("/again", get(again::show).post(again::prove))
-        .route("/sessions", get(sessions::show))
-        .route("/sessions/end", post(sessions::end))
-        .route("/sessions/end-all", post(sessions::end_all))
-        .route("/tokens", get(tokens::show).post(tokens::make))
-        .route("/tokens/{name}/remove", post(tokens::remove))
         .route("/admin", get(admin::edit).post(admin::save))
+        .route("/backup", get(backup::show))
+        .route("/backup/make", post(backup::make))
+        .route("/backup/open", post(backup::open))
+        .route("/backup/restore", post(backup::restore))
         .route("/more", get(more::show))
         .route("/nodes", get(nodes::list).post(nodes::add))
         .route("/nodes/new", get(nodes::new))

@@ -8,6 +8,7 @@ use crate::csrf;
 use axum::body::{Body, BodyDataStream, Bytes};
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, header};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -52,6 +53,48 @@ impl Incoming {
 /// Requests whose body is a file.
 pub(crate) fn is_one(method: &Method, path: &str) -> bool {
     matches!((method, path), (&Method::POST, "/firmware") | (&Method::PUT, "/api/v1/firmware"))
+}
+
+/// Requests whose body is a form with a small file, which is kept in memory.
+pub(crate) fn is_small(method: &Method, path: &str) -> bool {
+    matches!((method, path), (&Method::POST, "/backup/open"))
+}
+
+/// The fields of such a form, the first of each name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields(Arc<BTreeMap<String, Bytes>>);
+
+impl Fields {
+    /// Fields of a form at most; the rest is not looked at.
+    const MOST: usize = 8;
+
+    /// Reads a whole multipart form. What cannot be read is left out: the page misses it.
+    pub(crate) async fn of(headers: &HeaderMap, body: Bytes) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let Ok(boundary) = multer::parse_boundary(kind.unwrap_or_default()) else {
+            return Self::default();
+        };
+        let stream = Body::from(body).into_data_stream();
+        let mut form = multer::Multipart::new(stream, boundary);
+        let mut fields = BTreeMap::new();
+        for _ in 0..Self::MOST {
+            let Ok(Some(field)) = form.next_field().await else { break };
+            let Some(name) = field.name().map(str::to_owned) else { continue };
+            let Ok(value) = field.bytes().await else { break };
+            fields.entry(name).or_insert(value);
+        }
+        Self(Arc::new(fields))
+    }
+
+    /// A field's bytes; none where there is no such field.
+    pub(crate) fn bytes(&self, name: &str) -> Bytes {
+        self.0.get(name).cloned().unwrap_or_default()
+    }
+
+    /// A field as text; empty where it is none.
+    pub(crate) fn text(&self, name: &str) -> String {
+        String::from_utf8(self.bytes(name).into()).unwrap_or_default()
+    }
 }
 
 /// The token a request carries, and where its file comes from.

@@ -1,28 +1,29 @@
 //! From a node's name to a stream, and from a connection to a node's name.
 //!
-//! Who a node is rests on two things: it knows the cluster's key ([`crate::noise`]), and it says
-//! inside the encrypted hello which node it is, which must be one of the settings. Every holder
-//! of the key can claim every name; an identity of its own for each node would go here.
+//! TLS ([`crate::tls`]) says which board is at the other end, the settings ([`crate::members`])
+//! say which node that board is, and the hello ([`crate::hello`]) what the stream is for. A board
+//! that is no node yet has to prove that it knows the cluster's key ([`crate::proof`]).
 
+use crate::alarms::{Alarm, Alarms};
 use crate::counters::{Counting, one_more};
-use crate::error::HandshakeError;
-use crate::members::{Members, Membership, Place};
-use crate::noise;
-use crate::stream::Framed;
+use crate::error::{HandshakeError, versions};
+use crate::hello::{self, Answer, Hello, Refusal, Versions, Why};
+use crate::identity::Identity;
+use crate::members::{Entrant, Members, Membership, Standing};
+use crate::proof::{Claim, Key, Role};
+use crate::stream::{Counted, SecureStream};
+use crate::tls::{Session, Tls};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use model::NodeId;
+use model::{DeviceId, NodeId};
 use serde::{Deserialize, Serialize};
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -69,70 +70,11 @@ impl Service {
             | Self::Adoption => Duration::from_secs(10),
         }
     }
-}
 
-/// What the caller says of itself.
-#[derive(Debug, Serialize, Deserialize)]
-struct Hello {
-    from: NodeId,
-    to: NodeId,
-    /// A [`Service`]; a text here, because a newer node may know more of them.
-    service: String,
-}
-
-/// What the called node says.
-#[derive(Debug, Serialize, Deserialize)]
-struct Answer {
-    from: NodeId,
-    /// Why not.
-    refused: Option<String>,
-}
-
-/// An encrypted stream to another node. Flush it after each message: what does not fit into the
-/// socket's buffer waits inside. Shut it down to end it: the other side takes a stream that is
-/// only dropped for one that was cut.
-pub struct SecureStream {
-    framed: Framed<TcpStream>,
-    peer: NodeId,
-    _place: Place,
-}
-
-impl SecureStream {
-    /// The node at the other end.
-    pub fn peer(&self) -> &NodeId {
-        &self.peer
-    }
-}
-
-impl fmt::Debug for SecureStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecureStream").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
-
-impl AsyncRead for SecureStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.framed).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for SecureStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.framed).poll_write(cx, buffer)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.framed).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.framed).poll_shutdown(cx)
+    /// Its word in a hello.
+    fn word(self) -> String {
+        let word = serde_json::to_value(self).ok();
+        word.and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
     }
 }
 
@@ -140,15 +82,51 @@ impl AsyncWrite for SecureStream {
 pub type Handler =
     Arc<dyn Fn(NodeId, SecureStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
+/// Has the key of a board pinned to a node in the settings. It may take its time, and fail: it is
+/// asked again.
+pub type Pins = Arc<dyn Fn(NodeId, DeviceId) + Send + Sync>;
+
 /// What calls and answers have in common.
-#[derive(Default)]
 pub(crate) struct Channel {
+    pub(crate) device: DeviceId,
     pub(crate) membership: Membership,
     pub(crate) counting: Arc<Counting>,
+    pub(crate) alarms: Alarms,
+    tls: Tls,
+    boot: String,
+    versions: Versions,
+    pins: Pins,
     handlers: Mutex<BTreeMap<Service, Handler>>,
 }
 
+/// What a channel is made of.
+pub(crate) struct Parts {
+    pub(crate) identity: Identity,
+    pub(crate) tls: Tls,
+    pub(crate) boot: String,
+    pub(crate) versions: Versions,
+    pub(crate) pins: Pins,
+    pub(crate) alarms: Alarms,
+}
+
+/// A stream that ended its handshake, on our side.
+type Met = Session<Counted<TcpStream>>;
+
 impl Channel {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            device: parts.identity.device().clone(),
+            membership: Membership::default(),
+            counting: Arc::default(),
+            alarms: parts.alarms,
+            tls: parts.tls,
+            boot: parts.boot,
+            versions: parts.versions,
+            pins: parts.pins,
+            handlers: Mutex::default(),
+        }
+    }
+
     pub(crate) fn on(&self, service: Service, handler: Handler) {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner).insert(service, handler);
     }
@@ -159,6 +137,13 @@ impl Channel {
         Some((service, handlers.get(&service)?.clone()))
     }
 
+    /// Has a key pinned that is in no settings yet.
+    pub(crate) fn pin(&self, node: &NodeId, device: &DeviceId) {
+        if self.membership.may_ask(node) {
+            (self.pins)(node.clone(), device.clone());
+        }
+    }
+
     /// Opens a stream. The addresses are tried in order, the next one joining in when those
     /// before have not answered for a while; the first that completes the handshake wins.
     pub(crate) async fn open(
@@ -167,20 +152,14 @@ impl Channel {
         service: Service,
     ) -> Result<SecureStream, HandshakeError> {
         let members = self.membership.now();
-        let no = |kind, text: String| HandshakeError::Io(io::Error::new(kind, text));
-        if members.key.is_none() {
-            return Err(no(io::ErrorKind::NotConnected, "no cluster key is set".to_owned()));
-        }
+        let no = |text: String| HandshakeError::Io(io::Error::new(io::ErrorKind::NotFound, text));
         let mut waiting = match members.peers.get(node) {
-            Some(addresses) if !addresses.is_empty() => addresses.iter().copied(),
-            Some(_) => {
-                let text = format!("node {node} has no address in the settings");
-                return Err(no(io::ErrorKind::NotFound, text));
+            Some(peer) if peer.addresses.is_empty() => {
+                return Err(no(format!("node {node} has no address in the settings")));
             }
-            None => {
-                let text = format!("node {node} is not in the settings");
-                return Err(no(io::ErrorKind::NotFound, text));
-            }
+            Some(peer) if members.reaches(peer) => peer.addresses.iter().copied(),
+            Some(_) => return Err(HandshakeError::Unmet),
+            None => return Err(no(format!("node {node} is not in the settings"))),
         };
         let mut attempts = FuturesUnordered::new();
         let mut failure = HandshakeError::TimedOut;
@@ -215,86 +194,198 @@ impl Channel {
         at: SocketAddr,
     ) -> Result<SecureStream, HandshakeError> {
         let connected = timeout(CONNECT, TcpStream::connect(at)).await;
-        let mut tcp = connected.map_err(|_| HandshakeError::TimedOut)??;
+        let tcp = connected.map_err(|_| HandshakeError::TimedOut)??;
         tune(&tcp, service)?;
-        let Some(key) = &members.key else {
-            return Err(HandshakeError::OtherKey);
+        let second: Socket = SockRef::from(&tcp).try_clone()?;
+        let handshake = async {
+            let met = self.tls.call(Counted::new(tcp, self.counting.clone())).await?;
+            self.introduce(members, node, service, met).await
         };
-        let hello = Hello {
-            from: members.own.clone(),
-            to: node.clone(),
-            service: serde_json::to_value(service)
-                .ok()
-                .and_then(|v| v.as_str().map(str::to_owned))
-                .unwrap_or_default(),
-        };
-        let accepts = |answer: &Answer| match &answer.refused {
-            Some(reason) => Err(HandshakeError::Refused(shown(reason))),
-            None if answer.from != *node => Err(HandshakeError::OtherNode(answer.from.clone())),
-            None => Ok(()),
-        };
-        let noise = timeout(HANDSHAKE, noise::call(&mut tcp, key, &hello, accepts))
-            .await
-            .map_err(|_| HandshakeError::TimedOut)??;
+        let (met, entrant) =
+            timeout(HANDSHAKE, handshake).await.map_err(|_| HandshakeError::TimedOut)??;
+        let place = self.enter(entrant, second).map_err(HandshakeError::Refusing)?;
         one_more(&self.counting.outgoing);
-        Ok(self.stream(members, node.clone(), tcp, noise)?)
+        Ok(SecureStream::new(met.stream, node.clone(), place))
+    }
+
+    /// Says who calls, and finds out whether it is the right board that answers.
+    async fn introduce(
+        &self,
+        members: &Members,
+        node: &NodeId,
+        service: Service,
+        mut met: Met,
+    ) -> Result<(Met, Entrant), HandshakeError> {
+        let key = match members.standing(node, &met.device) {
+            Standing::Pinned => None,
+            Standing::IfItKnows(key) => Some(key),
+            Standing::Unmet | Standing::Unknown => return Err(HandshakeError::Unmet),
+            Standing::Other(other) => return Err(HandshakeError::OtherNode(other)),
+            Standing::NewKey(name) => return Err(HandshakeError::NewKey(name)),
+        };
+        let claim = Claim {
+            binding: &met.binding,
+            caller: (&members.own, &self.device),
+            called: (node, &met.device),
+        };
+        // The called node may not know us yet, whether we know it or not.
+        let proof = members.key.as_ref().map(|key| key.prove(Role::Caller, &claim));
+        let hello = Hello {
+            versions: self.versions,
+            boot: self.boot.clone(),
+            from: members.own.clone(),
+            to: Some(node.clone()),
+            service: service.word(),
+            proof,
+        };
+        hello::send(&mut met.stream, &hello).await?;
+        let answer: Answer = hello::receive(&mut met.stream).await?;
+        match answer.refused {
+            Some(Refusal { why: Why::Version, .. }) => {
+                let (ours, theirs) = (self.versions, answer.versions);
+                return Err(HandshakeError::Versions { ours, theirs });
+            }
+            Some(Refusal { why: Why::OtherKey, .. }) => return Err(HandshakeError::OtherKey),
+            Some(refusal) => return Err(HandshakeError::Refused(refusal.shown())),
+            None if answer.from != *node => return Err(HandshakeError::OtherNode(answer.from)),
+            None => {}
+        }
+        let proof = answer.proof.unwrap_or_default();
+        match &key {
+            Some(key) if !key.holds(Role::Called, &claim, &proof) => {
+                return Err(HandshakeError::OtherKey);
+            }
+            Some(_) => self.pin(node, &met.device),
+            None => {}
+        }
+        self.alarms.settle(node);
+        let entrant = Entrant {
+            node: node.clone(),
+            device: met.device.clone(),
+            boot: answer.boot,
+            proved: key,
+        };
+        Ok((met, entrant))
     }
 
     /// Finds out who calls and what for.
     pub(crate) async fn admit(
         &self,
-        mut tcp: TcpStream,
+        tcp: TcpStream,
     ) -> Result<(Handler, SecureStream), HandshakeError> {
+        timeout(HANDSHAKE, self.welcome(tcp)).await.map_err(|_| HandshakeError::TimedOut)?
+    }
+
+    async fn welcome(&self, tcp: TcpStream) -> Result<(Handler, SecureStream), HandshakeError> {
+        tcp.set_nodelay(true)?;
+        let second: Socket = SockRef::from(&tcp).try_clone()?;
+        let mut met = self.tls.answer(Counted::new(tcp, self.counting.clone())).await?;
+        let hello: Hello = hello::receive(&mut met.stream).await?;
         let members = self.membership.now();
-        let Some(key) = &members.key else {
-            return Err(HandshakeError::Refused("this node has no cluster key".to_owned()));
+        let mut answer = Answer {
+            versions: self.versions,
+            boot: self.boot.clone(),
+            from: members.own.clone(),
+            proof: None,
+            refused: None,
         };
-        let handshake = async {
-            let (called, hello) = noise::listen::<_, Hello>(&mut tcp, key).await?;
-            let handler = self.handler(&hello.service);
-            let refused = if hello.to != members.own {
-                Some(format!("this is node {}", members.own))
-            } else if hello.from == members.own {
-                Some("this is that node itself".to_owned())
-            } else if !members.peers.contains_key(&hello.from) {
-                Some(format!("node {} is not in its settings", hello.from))
-            } else if handler.is_none() {
-                Some("it does not offer that yet".to_owned())
-            } else {
-                None
+        let claim = Claim {
+            binding: &met.binding,
+            caller: (&hello.from, &met.device),
+            called: (&members.own, &self.device),
+        };
+        let judged = self.judge(&members, &hello, &claim).and_then(|(welcome, proved)| {
+            let entrant = Entrant {
+                node: hello.from.clone(),
+                device: met.device.clone(),
+                boot: hello.boot.clone(),
+                proved: proved.clone(),
             };
-            let answer = Answer { from: members.own.clone(), refused };
-            let noise = called.answer(&mut tcp, &answer).await;
-            match (answer.refused, handler) {
-                // Who is refused hangs up instead of confirming.
-                (Some(reason), _) => Err(HandshakeError::Refused(reason)),
-                (None, None) => Err(HandshakeError::Garbage),
-                (None, Some(handler)) => Ok((handler, hello.from, noise?)),
+            Ok((welcome, proved, self.enter(entrant, second)?))
+        });
+        let ((service, handler), proved, place) = match judged {
+            Ok(judged) => judged,
+            Err(refusal) => {
+                answer.refused = Some(refusal.clone());
+                hello::send(&mut met.stream, &answer).await?;
+                return Err(HandshakeError::Refusing(refusal));
             }
         };
-        let ((service, handler), peer, noise) =
-            timeout(HANDSHAKE, handshake).await.map_err(|_| HandshakeError::TimedOut)??;
-        tune(&tcp, service)?;
-        Ok((handler, self.stream(&members, peer, tcp, noise)?))
+        answer.proof = members.key.as_ref().map(|key| key.prove(Role::Called, &claim));
+        hello::send(&mut met.stream, &answer).await?;
+        tune(met.stream.get_ref().0.get_ref(), service)?;
+        if proved.is_some() {
+            self.pin(&hello.from, &met.device);
+        }
+        self.alarms.settle(&hello.from);
+        Ok((handler, SecureStream::new(met.stream, hello.from, place)))
     }
 
-    fn stream(
+    /// Lets a caller in, with the key it proved to know if it needed one, or says why not.
+    fn judge(
         &self,
         members: &Members,
-        peer: NodeId,
-        tcp: TcpStream,
-        noise: snow::TransportState,
-    ) -> io::Result<SecureStream> {
-        let second: Socket = SockRef::from(&tcp).try_clone()?;
-        let place = self.membership.enter(members, &peer, second)?;
-        let framed = Framed::new(tcp, noise, self.counting.clone());
-        Ok(SecureStream { framed, peer, _place: place })
+        hello: &Hello,
+        claim: &Claim<'_>,
+    ) -> Result<((Service, Handler), Option<Key>), Refusal> {
+        let no = |why, text: String| Err(Refusal::new(why, text));
+        let (node, device) = claim.caller;
+        if self.versions.common(hello.versions).is_none() {
+            return no(Why::Version, versions(hello.versions, self.versions));
+        }
+        if *device == self.device {
+            if hello.boot == self.boot {
+                return no(Why::OtherNode, "this is that node itself".to_owned());
+            }
+            let text = format!(
+                "the card of {} was copied: two boards have the same key; reset one of them and \
+                 adopt it again",
+                members.name
+            );
+            self.alarms.raise(Alarm::Copied, &members.own, text.clone());
+            return no(Why::Copied, text);
+        }
+        if hello.to.as_ref() != Some(&members.own) {
+            return no(Why::OtherNode, format!("this is node {}", members.own));
+        }
+        let proved = match members.standing(node, device) {
+            Standing::Pinned => None,
+            Standing::IfItKnows(key) => {
+                if !key.holds(Role::Caller, claim, hello.proof.as_deref().unwrap_or_default()) {
+                    return no(Why::OtherKey, "it has another cluster key".to_owned());
+                }
+                Some(key)
+            }
+            Standing::Unmet => return no(Why::Stranger, HandshakeError::Unmet.to_string()),
+            Standing::Other(other) => {
+                return no(Why::OtherNode, format!("it knows that board as node {other}"));
+            }
+            Standing::NewKey(name) => {
+                let text = HandshakeError::NewKey(name).to_string();
+                self.alarms.raise(Alarm::NewKey, node, text.clone());
+                return no(Why::NewKey, text);
+            }
+            Standing::Unknown if self.membership.was_removed(device) => {
+                return no(Why::Removed, "this board was removed from the cluster".to_owned());
+            }
+            Standing::Unknown => {
+                return no(Why::Stranger, format!("node {node} is not in its settings"));
+            }
+        };
+        match self.handler(&hello.service) {
+            Some(handler) => Ok((handler, proved)),
+            None => no(Why::Service, "it does not offer that yet".to_owned()),
+        }
     }
-}
 
-/// Another node's words, cut to what fits on a page.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(120).collect()
+    fn enter(&self, entrant: Entrant, socket: Socket) -> Result<crate::members::Place, Refusal> {
+        let node = entrant.node.clone();
+        self.membership.enter(entrant, socket).inspect_err(|refusal| {
+            if refusal.why == Why::Copied {
+                self.alarms.raise(Alarm::Copied, &node, refusal.text.clone());
+            }
+        })
+    }
 }
 
 fn tune(tcp: &TcpStream, service: Service) -> io::Result<()> {

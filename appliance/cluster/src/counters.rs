@@ -27,13 +27,13 @@ macro_rules! counters {
 counters! {
     /// Connections that came in.
     incoming,
-    /// Of these: nodes that proved to know the key and were let in.
+    /// Of these: nodes that were let in.
     admitted,
     /// Of these: senders of what is no handshake.
     garbage,
     /// Of these: handshakes with another cluster key.
     wrong_key,
-    /// Of these: nodes that know the key but are no members, or asked for something unknown.
+    /// Of these: boards that are no members, or asked for something unknown.
     refused,
     /// Of these: too slow, or gone before the end of the handshake.
     unfinished,

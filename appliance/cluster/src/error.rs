@@ -1,5 +1,6 @@
 //! Why two nodes did not come together, by whose fault.
 
+use crate::hello::{Refusal, Versions};
 use model::NodeId;
 use std::io;
 
@@ -8,7 +9,7 @@ use std::io;
 pub(crate) enum HandshakeError {
     /// The connection broke.
     #[error("the connection broke: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// Too slow.
     #[error("no answer in time")]
     TimedOut,
@@ -18,24 +19,50 @@ pub(crate) enum HandshakeError {
     /// The other end does not know our key, or we do not know its.
     #[error("it has another cluster key")]
     OtherKey,
-    /// The other end speaks another version of this protocol.
-    #[error("it runs another version of the software; update the older node")]
-    OtherVersion,
+    /// Nothing says which board that node is.
+    #[error("its board is not known yet: adopt it, or give all nodes the same cluster key")]
+    Unmet,
+    /// The settings know another board under that name; here it is.
+    #[error("{0} has a new key: its card was replaced or wiped; use Replace on its page")]
+    NewKey(String),
+    /// The other end speaks other versions of this protocol only.
+    #[error("{}", versions(*.ours, *.theirs))]
+    Versions {
+        /// Ours.
+        ours: Versions,
+        /// Its.
+        theirs: Versions,
+    },
     /// The other end said no.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{}", .0.text)]
+    Refused(Refusal),
+    /// We said no.
+    #[error("{}", .0.text)]
+    Refusing(Refusal),
     /// Somebody else answered than the node that was called.
     #[error("node {0} answers at its address")]
     OtherNode(NodeId),
-    /// The cipher failed on our side.
-    #[error("the cipher failed: {0}")]
-    Cipher(snow::Error),
+}
+
+/// What to do about two releases that do not understand each other.
+pub(crate) fn versions(ours: Versions, theirs: Versions) -> String {
+    let which = if theirs.max < ours.min { "older" } else { "newer" };
+    format!(
+        "it runs a much {which} release that this node does not understand; update the older one"
+    )
 }
 
 impl HandshakeError {
     /// A deliberate no, which another address of the same node would repeat.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::OtherKey | Self::OtherVersion | Self::Refused(_) | Self::OtherNode(_))
+        !matches!(self, Self::Io(_) | Self::TimedOut | Self::Garbage)
+    }
+}
+
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        // What TLS cannot make sense of, and what we could not.
+        if error.kind() == io::ErrorKind::InvalidData { Self::Garbage } else { Self::Io(error) }
     }
 }
 
@@ -44,7 +71,8 @@ impl From<HandshakeError> for io::Error {
         let kind = match &error {
             HandshakeError::Io(inner) => inner.kind(),
             HandshakeError::TimedOut => io::ErrorKind::TimedOut,
-            HandshakeError::Garbage | HandshakeError::Cipher(_) => io::ErrorKind::InvalidData,
+            HandshakeError::Garbage => io::ErrorKind::InvalidData,
+            HandshakeError::Unmet => io::ErrorKind::NotConnected,
             _ => io::ErrorKind::PermissionDenied,
         };
         Self::new(kind, error.to_string())

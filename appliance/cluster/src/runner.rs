@@ -1,19 +1,25 @@
 //! The edge: listens, lets in, calls the others, follows the settings.
 
-use crate::channel::{Channel, Handler, SecureStream, Service};
+use crate::alarms::Alarms;
+use crate::channel::{Channel, Handler, Parts, Pins, Service};
 use crate::counters::{Counters, one_more};
 use crate::error::HandshakeError;
+use crate::hello::{Refusal, Versions, Why};
+use crate::identity::{Identity, IdentityError, hex};
 use crate::members::Members;
 use crate::status::{self, Post, Refusals};
+use crate::stream::SecureStream;
+use crate::tls::Tls;
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver, StatusBoard, supervise};
-use model::{NODE_PORT, NodeId, Revision};
+use model::{DeviceId, NODE_PORT, NodeId, Revision};
+use ring::rand::{SecureRandom, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -27,16 +33,27 @@ const BACKLOG: i32 = 64;
 /// Pause before the port, or a connection when descriptors ran out, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Where to listen; different in tests.
-#[derive(Clone, Copy, Debug)]
+/// Notices that no longer hold are taken down so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What the channel needs of this board.
+#[derive(Clone)]
 pub struct Options {
-    /// The address.
+    /// Where to listen; different in tests.
     pub listen: SocketAddrV4,
+    /// The versions of the protocol; different in tests.
+    pub versions: Versions,
+    /// The board's key.
+    pub identity: Identity,
+    /// Has the keys of boards pinned that were met for the first time, and this board's own.
+    pub pins: Pins,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, NODE_PORT) }
+impl Options {
+    /// For a board of a cluster.
+    pub fn new(identity: Identity, pins: Pins) -> Self {
+        let listen = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, NODE_PORT);
+        Self { listen, versions: Versions::OURS, identity, pins }
     }
 }
 
@@ -50,8 +67,8 @@ impl Handle {
     /// Opens a stream to a node.
     ///
     /// # Errors
-    /// `NotFound` for a node without an address, `NotConnected` without a cluster key,
-    /// `PermissionDenied` when the node refused, otherwise what the network said.
+    /// `NotFound` for a node without an address, `NotConnected` for one whose board is not known
+    /// yet, `PermissionDenied` when one of the two refused, otherwise what the network said.
     pub async fn open(&self, node: &NodeId, service: Service) -> io::Result<SecureStream> {
         self.channel.open(node, service).await.map_err(io::Error::from)
     }
@@ -62,6 +79,11 @@ impl Handle {
         self.channel.on(service, handler);
     }
 
+    /// This board's fingerprint.
+    pub fn device(&self) -> &DeviceId {
+        &self.channel.device
+    }
+
     /// What happened since the start.
     pub fn counters(&self) -> Counters {
         self.channel.counting.read()
@@ -69,24 +91,35 @@ impl Handle {
 }
 
 /// Starts following the settings; needs a tokio runtime.
+///
+/// # Errors
+/// When this board's key cannot be used, or the system has no random numbers.
 pub fn start(
     snapshots: SnapshotReceiver,
     reporter: Reporter,
     shutdown: Shutdown,
     board: StatusBoard,
     options: Options,
-) -> Handle {
-    let channel = Arc::<Channel>::default();
+) -> Result<Handle, IdentityError> {
+    let mut boot = [0; 16];
+    SystemRandom::new().fill(&mut boot).map_err(|_| IdentityError::NO_RANDOM)?;
+    let channel = Arc::new(Channel::new(Parts {
+        tls: Tls::new(&options.identity)?,
+        identity: options.identity,
+        boot: hex(&boot),
+        versions: options.versions,
+        pins: options.pins,
+        alarms: Alarms::new(board.clone()),
+    }));
     // Streams can be opened from now on, not only once the task has begun.
-    if let Ok(members) = Members::of(&snapshots.borrow()) {
-        channel.membership.set(members);
-    }
+    channel.membership.set(Members::of(&snapshots.borrow()));
+    let listen = options.listen;
     let handle = Handle { channel: channel.clone() };
     tokio::spawn(supervise(reporter.clone(), shutdown.clone(), move || {
-        let runner = Runner::new(channel.clone(), reporter.clone(), board.clone(), options);
+        let runner = Runner::new(channel.clone(), reporter.clone(), board.clone(), listen);
         runner.run(snapshots.clone(), shutdown.clone())
     }));
-    handle
+    Ok(handle)
 }
 
 type Doorbells = Arc<Mutex<BTreeMap<NodeId, Arc<Notify>>>>;
@@ -95,10 +128,10 @@ struct Runner {
     channel: Arc<Channel>,
     reporter: Reporter,
     board: StatusBoard,
-    options: Options,
+    at: SocketAddrV4,
     revision: Revision,
     /// What is wrong with the settings.
-    complaint: Option<String>,
+    complaints: Vec<String>,
     /// What is wrong with the port.
     deaf: Option<String>,
     idle: bool,
@@ -119,7 +152,7 @@ impl Runner {
         channel: Arc<Channel>,
         reporter: Reporter,
         board: StatusBoard,
-        options: Options,
+        at: SocketAddrV4,
     ) -> Self {
         let doorbells = Doorbells::default();
         let bells = doorbells.clone();
@@ -135,9 +168,9 @@ impl Runner {
             channel,
             reporter,
             board,
-            options,
+            at,
             revision: Revision::default(),
-            complaint: None,
+            complaints: Vec::new(),
             deaf: None,
             idle: true,
             listener: None,
@@ -152,6 +185,7 @@ impl Runner {
     }
 
     async fn run(mut self, mut snapshots: SnapshotReceiver, shutdown: Shutdown) {
+        let mut look = tokio::time::interval(LOOK_AGAIN);
         let mut publisher = JoinSet::new();
         publisher.spawn(status::publish(self.board.clone(), self.post.clone()));
         let first = snapshots.borrow_and_update().clone();
@@ -173,6 +207,7 @@ impl Runner {
                     self.report();
                 }
                 Some(_) = self.tasks.join_next() => {}
+                _ = look.tick() => self.look_again(),
                 // A fault in a provider of the board: everything is started again.
                 Some(_) = publisher.join_next() => return,
                 () = shutdown.requested() => return,
@@ -183,29 +218,41 @@ impl Runner {
     /// Compares the settings with what runs.
     fn follow(&mut self, snapshot: &Snapshot) {
         self.revision = snapshot.revision;
-        let members = match Members::of(snapshot) {
-            Ok(members) => {
-                self.complaint = None;
-                members
-            }
-            Err(complaint) => {
-                self.complaint = Some(complaint);
-                Members { own: snapshot.node().clone(), ..Members::default() }
-            }
-        };
+        let members = Members::of(snapshot);
+        let reached: Vec<NodeId> = members
+            .peers
+            .iter()
+            .filter(|(_, peer)| members.reaches(peer))
+            .map(|(id, _)| id.clone())
+            .collect();
+        self.idle = reached.is_empty();
+        self.complaints = Members::complaint(snapshot).into_iter().collect();
+        match &members.pinned {
+            Some(Some(device)) if *device != self.channel.device => self.complaints.push(format!(
+                "the cluster knows another key for {}: the card of this board was replaced or \
+                 wiped; use Replace on its page on another node",
+                members.name
+            )),
+            _ => {}
+        }
+        if !self.idle {
+            let unmet = members.peers.values().filter(|peer| !members.reaches(peer));
+            self.complaints.extend(unmet.map(|p| format!("{}: {}", p.name, HandshakeError::Unmet)));
+        }
         self.board.retain(|id| members.peers.contains_key(id));
         let before = self.channel.membership.now();
-        self.idle = members.key.is_none();
         if *before != members {
             self.channel.membership.set(members.clone());
-            self.refusals.retain(|id| before.key == members.key && members.peers.contains_key(id));
+            self.refusals.retain(|id| {
+                before.key == members.key && before.peers.get(id) == members.peers.get(id)
+            });
             self.board.look_again();
         }
-        let on = members.key.is_some();
-        self.senders.retain(|id, _| on && members.peers.contains_key(id));
+        self.look_again();
+        self.senders.retain(|id, _| reached.contains(id));
         let mut bells = self.doorbells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.retain(|id, _| on && members.peers.contains_key(id));
-        for id in members.peers.keys().filter(|_| on) {
+        bells.retain(|id, _| reached.contains(id));
+        for id in &reached {
             let bell = bells.entry(id.clone()).or_default();
             if *before != members {
                 bell.notify_one();
@@ -223,19 +270,26 @@ impl Runner {
             });
         }
         drop(bells);
-        if self.idle {
-            (self.listener, self.deaf) = (None, None);
-        } else if self.listener.is_none() {
+        if self.listener.is_none() {
             self.listen();
         }
         self.report();
     }
 
+    /// What is not an answer to anything that happens.
+    fn look_again(&self) {
+        self.channel.alarms.expire(Instant::now());
+        let members = self.channel.membership.now();
+        if members.pinned == Some(None) {
+            self.channel.pin(&members.own, &self.channel.device);
+        }
+    }
+
     fn listen(&mut self) {
-        match listener(self.options.listen) {
+        match listener(self.at) {
             Ok(listener) => (self.listener, self.deaf) = (Some(listener), None),
             Err(error) => {
-                let at = self.options.listen;
+                let at = self.at;
                 let reason =
                     format!("other nodes cannot call this one: {at} is not free ({error})");
                 if self.deaf.as_ref() != Some(&reason) {
@@ -247,8 +301,9 @@ impl Runner {
     }
 
     fn report(&self) {
-        let reasons = [self.complaint.clone(), self.deaf.clone(), self.refusals.sentence()];
-        let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        let mut reasons = self.complaints.clone();
+        reasons.extend(self.deaf.clone());
+        reasons.extend(self.refusals.sentence());
         if !reasons.is_empty() {
             self.reporter.degraded(self.revision, reasons.join("; "));
         } else if self.idle {
@@ -308,12 +363,10 @@ async fn serve(
         Err(error) => {
             tracing::debug!("a connection from {from} was not let in: {error}");
             one_more(match error {
-                HandshakeError::OtherKey => &counting.wrong_key,
-                HandshakeError::Refused(_) | HandshakeError::OtherNode(_) => &counting.refused,
+                HandshakeError::Refusing(Refusal { why: Why::OtherKey, .. }) => &counting.wrong_key,
+                HandshakeError::Garbage => &counting.garbage,
                 HandshakeError::Io(_) | HandshakeError::TimedOut => &counting.unfinished,
-                HandshakeError::Garbage
-                | HandshakeError::OtherVersion
-                | HandshakeError::Cipher(_) => &counting.garbage,
+                _ => &counting.refused,
             });
         }
     }

@@ -1,9 +1,11 @@
 //! Tells the other nodes how this one is, and hears how they are.
 
-use crate::channel::{Channel, Handler, SecureStream, Service};
+use crate::channel::{Channel, Handler, Service};
 use crate::counters::one_more;
 use crate::error::HandshakeError;
+use crate::hello::Why;
 use crate::report::{self, Message, Writer};
+use crate::stream::SecureStream;
 use control::StatusBoard;
 use model::NodeId;
 use std::collections::BTreeMap;
@@ -131,6 +133,13 @@ pub(crate) async fn tell(
                         "node {other} answers at the address of node {node}: correct the \
                          addresses in the settings"
                     )),
+                    new @ HandshakeError::NewKey(_) => Some(new.to_string()),
+                    // It has just started again, or its settings are about to change.
+                    HandshakeError::Refused(r) | HandshakeError::Refusing(r)
+                        if r.why == Why::Twice =>
+                    {
+                        None
+                    }
                     no if no.is_refusal() => Some(format!("node {node} refused: {no}")),
                     _ => None,
                 };

@@ -20,7 +20,8 @@ pub struct Cluster {
     pub dns: Vec<Ipv4Addr>,
     /// Time servers of every node, asked together. None: the DHCP server's, or else public ones.
     pub ntp: Vec<TimeServer>,
-    /// The key that lets nodes trust each other on port 1937: at least 32 characters, the same
-    /// on every node. Empty: this node talks to no other.
+    /// By this key nodes that have not met trust each other on port 1937, and pin each other's
+    /// own keys: at least 32 characters, the same on every node. Empty: only boards that are
+    /// pinned already or adopted.
     pub key: Secret,
 }

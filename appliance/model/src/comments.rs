@@ -18,7 +18,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     (
         "cluster",
         "key",
-        "Lets nodes trust each other on port 1937: at least 32 characters, the same on every node.",
+        "Lets nodes that have not met trust each other: at least 32 characters, the same on all. May go once every node has its \"device\".",
     ),
     ("nodes", "id", "The board's identity: a-z, 0-9 and -. Never changes."),
     (

@@ -66,7 +66,20 @@ fn checked(value: Value, current: &Settings) -> Result<Settings, Vec<Problem>> {
 }
 
 /// Decodes a document as far as it can be, with every mistake of form in it.
-pub fn decode(mut value: Value) -> (Settings, Vec<Problem>) {
+pub fn decode(value: Value) -> (Settings, Vec<Problem>) {
+    decode_with(value, |_| true)
+}
+
+/// The same for a document of another release: what this one does not know is passed over without
+/// a word. A value it cannot read is still a problem.
+pub fn understood(value: Value) -> (Settings, Vec<Problem>) {
+    decode_with(value, |error| !error.starts_with(UNKNOWN))
+}
+
+/// How serde begins what it says of a key that no field has.
+const UNKNOWN: &str = "unknown field ";
+
+fn decode_with(mut value: Value, counts: impl Fn(&str) -> bool) -> (Settings, Vec<Problem>) {
     let mut problems = Vec::new();
     while problems.len() < MAX_MISTAKES {
         let error = match serde_path_to_error::deserialize::<_, Settings>(&value) {
@@ -78,7 +91,10 @@ pub fn decode(mut value: Value) -> (Settings, Vec<Problem>) {
             Err(error) => error,
         };
         let path: Vec<Step> = error.path().iter().filter_map(Step::from_segment).collect();
-        problems.push(Problem::new(written(&path), plain(&error.into_inner().to_string())));
+        let text = error.into_inner().to_string();
+        if counts(&text) {
+            problems.push(Problem::new(written(&path), plain(&text)));
+        }
         if !take_out(&mut value, &path) {
             break;
         }
@@ -141,7 +157,7 @@ fn written(path: &[Step]) -> String {
 
 /// serde's words, without its habit of naming Rust types.
 fn plain(error: &str) -> String {
-    if let Some(rest) = error.strip_prefix("unknown field ") {
+    if let Some(rest) = error.strip_prefix(UNKNOWN) {
         let (key, known) = rest.split_once(", expected ").unwrap_or((rest, ""));
         let known = known.trim_start_matches("one of ").replace('`', "");
         return format!("there is no setting {}; known here: {known}", key.replace('`', "\""));

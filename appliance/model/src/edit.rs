@@ -7,7 +7,7 @@ use crate::derive::{default_backend, web_servers};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::site::Site;
-use crate::text::{Name, NodeId};
+use crate::text::{DeviceId, Name, NodeId};
 use crate::units::Weight;
 use crate::virtual_router::VrrpInstance;
 use crate::wifi::Wifi;
@@ -21,6 +21,13 @@ pub enum Edit {
     PutCluster(Cluster),
     /// A board.
     PutNode(Node),
+    /// The key of a board that had none so far; a key that is there stays.
+    PinNode {
+        /// Its identity.
+        node: NodeId,
+        /// Its key's fingerprint.
+        device: DeviceId,
+    },
     /// A board that is gone.
     RemoveNode(NodeId),
     /// The `wifi` section.
@@ -71,9 +78,18 @@ impl Edit {
     /// When the edit names an entry that does not exist.
     pub fn apply(&self, settings: &mut Settings) -> Result<(), EditError> {
         match self {
-            Self::Replace(next) => *settings = (**next).clone(),
+            Self::Replace(next) => {
+                let mut next = (**next).clone();
+                next.keep_devices(settings);
+                *settings = next;
+            }
             Self::PutCluster(c) => settings.cluster = c.clone(),
             Self::PutNode(n) => put(&mut settings.nodes, n, |e| e.id == n.id),
+            Self::PinNode { node, device } => {
+                let missing = || EditError { kind: "node", name: node.to_string() };
+                let entry = settings.nodes.iter_mut().find(|n| n.id == *node);
+                entry.ok_or_else(missing)?.device.get_or_insert_with(|| device.clone());
+            }
             Self::RemoveNode(id) => {
                 remove(&mut settings.nodes, "node", id.as_str(), |e| &e.id == id)?
             }
@@ -110,6 +126,7 @@ impl Edit {
             Self::Replace(_) => "replaced the whole settings document".to_owned(),
             Self::PutCluster(_) => "changed the cluster's settings".to_owned(),
             Self::PutNode(n) => format!("changed node {}", n.name),
+            Self::PinNode { node, .. } => format!("met node {node} and pinned its key"),
             Self::RemoveNode(id) => format!("removed node {id}"),
             Self::PutWifi(_) => "changed the Wi-Fi settings".to_owned(),
             Self::PutSite(s) => format!("changed site {}", s.name),

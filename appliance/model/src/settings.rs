@@ -79,6 +79,24 @@ impl Settings {
         }
     }
 
+    /// The same document with every secret that is set made into another one, for keeping it.
+    #[must_use]
+    pub fn map_secrets(&self, mut change: impl FnMut(&crate::Secret) -> crate::Secret) -> Self {
+        let mut copy = self.clone();
+        for secret in copy.secrets_mut().filter(|s| !s.is_empty()) {
+            *secret = change(secret);
+        }
+        copy
+    }
+
+    /// Takes over the keys that `current` knows the boards by where this document names none: one
+    /// that was written by hand, or before they were met, must not make strangers of them.
+    pub fn keep_devices(&mut self, current: &Self) {
+        for node in self.nodes.iter_mut().filter(|n| n.device.is_none()) {
+            node.device = current.node(&node.id).and_then(|known| known.device.clone());
+        }
+    }
+
     fn secrets_mut(&mut self) -> impl Iterator<Item = &mut crate::Secret> {
         std::iter::once(&mut self.cluster.key)
             .chain(self.wifi.networks.iter_mut().map(|n| &mut n.passphrase))

@@ -111,6 +111,24 @@ fn nothing_follows_from_nothing() {
 }
 
 #[test]
+fn a_pin_is_set_once() {
+    let mut settings = reference();
+    let pin = |node: &str, letter: &str| Edit::PinNode {
+        node: id(node),
+        device: letter.repeat(64).parse().unwrap(),
+    };
+    assert_eq!(pin("web01", "a").sentence(), "met node web01 and pinned its key");
+    pin("web01", "a").apply(&mut settings).unwrap();
+    pin("web01", "b").apply(&mut settings).unwrap();
+    let pinned = settings.node(&id("web01")).unwrap().device.clone();
+    assert_eq!(pinned.unwrap().as_str(), "a".repeat(64));
+    assert!(pin("nobody", "a").apply(&mut settings).is_err());
+    assert_eq!(check(&settings), []);
+    pin("web02", "a").apply(&mut settings).unwrap();
+    assert_eq!(check(&settings)[0].path, "nodes[1].device");
+}
+
+#[test]
 fn a_written_server_changes_the_derived_one() {
     let mut settings = reference();
     let edit = Edit::SetServer {

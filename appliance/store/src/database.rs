@@ -1,13 +1,12 @@
 //! Opening the database, or setting a damaged one aside.
 
-use crate::audit::AuditLog;
 use crate::error::StoreError;
+use crate::key_file::KeyFile;
 use crate::local::Local;
 use crate::migrate::migrate;
 use crate::revisions::Revisions;
 use crate::sessions::Sessions;
 use control::Storage;
-use model::NodeId;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -16,10 +15,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const FILE: &str = "bramble.db";
+/// The keys that secrets in it are sealed with.
+const KEYS: &str = "cluster.keys";
 
 /// The database of one data directory.
 #[derive(Debug)]
 pub struct Store {
+    keys: KeyFile,
     damaged: Option<PathBuf>,
     shared: Shared,
 }
@@ -45,6 +47,7 @@ impl Store {
         let file = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
         make_directory(directory)?;
         let path = directory.join(FILE);
+        let keys = KeyFile::new(directory, KEYS)?;
         // The database holds secrets: made before SQLite would make it readable to all.
         fs::OpenOptions::new()
             .append(true)
@@ -52,12 +55,12 @@ impl Store {
             .mode(0o600)
             .open(&path)
             .map_err(|e| file(&path, e))?;
-        match examine(&path) {
-            Ok(shared) => Ok(Self { damaged: None, shared }),
+        match examine(&path, &keys) {
+            Ok(shared) => Ok(Self { keys, damaged: None, shared }),
             Err(error) if is_damage(&error) => {
                 tracing::error!("{error}; the database is set aside");
                 let aside = set_aside(&path).map_err(|e| file(&path, e))?;
-                Ok(Self { damaged: Some(aside), shared: examine(&path)? })
+                Ok(Self { shared: examine(&path, &keys)?, keys, damaged: Some(aside) })
             }
             Err(error) => Err(error),
         }
@@ -70,28 +73,12 @@ impl Store {
 
     /// The settings' revisions.
     pub fn revisions(&self) -> Revisions {
-        Revisions::new(self.shared.clone())
+        Revisions::new(self.shared.clone(), self.keys.clone())
     }
 
-    /// The admin page's sessions. To be opened once: what is open knows more than the database.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn sessions(&self) -> Result<Sessions, StoreError> {
-        Sessions::open(self.shared.clone())
-    }
-
-    /// The audit logs, as the node of this name writes its own. `clock_set` says whether its clock
-    /// is to be trusted.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn audit(
-        &self,
-        node: &NodeId,
-        clock_set: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Result<AuditLog, StoreError> {
-        AuditLog::open(self.shared.clone(), node, Box::new(clock_set))
+    /// The admin page's sessions.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(self.shared.clone())
     }
 
     /// What belongs to this board alone.
@@ -137,7 +124,7 @@ fn connect_as(path: &Path, locking: &str) -> Result<Connection, StoreError> {
 }
 
 /// Opens a database and reads what it must hold, so that damage shows now and not later.
-fn examine(path: &Path) -> Result<Shared, StoreError> {
+fn examine(path: &Path, keys: &KeyFile) -> Result<Shared, StoreError> {
     let mut connection = connect(path)?;
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
@@ -145,7 +132,9 @@ fn examine(path: &Path) -> Result<Shared, StoreError> {
     }
     migrate(&mut connection)?;
     let shared = Shared(Arc::new(Mutex::new(connection)));
-    Revisions::new(shared.clone()).newest().map_err(|e| StoreError::Unreadable(e.0))?;
+    Revisions::new(shared.clone(), keys.clone())
+        .newest()
+        .map_err(|e| StoreError::Unreadable(e.0))?;
     Ok(shared)
 }
 

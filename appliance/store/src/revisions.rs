@@ -2,23 +2,29 @@
 
 use crate::database::Shared;
 use crate::error::StoreError;
-use control::{Author, Commit, RevisionInfo, Storage, StorageError, StoredRevision};
+use crate::key_file::KeyFile;
+use control::{
+    Author, Commit, NewRevision, Piece, RevisionInfo, Storage, StorageError, StoredRevision,
+};
 use model::{Revision, Settings};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Every revision of the settings, newest last.
+/// Every revision of the settings, newest last, with the document behind them and its keys.
 #[derive(Debug)]
-pub struct Revisions(Shared);
+pub struct Revisions {
+    shared: Shared,
+    keys: KeyFile,
+}
 
 impl Revisions {
-    pub(crate) fn new(shared: Shared) -> Self {
-        Self(shared)
+    pub(crate) fn new(shared: Shared, keys: KeyFile) -> Self {
+        Self { shared, keys }
     }
 
     fn one(&self, sql: &str, number: &[i64]) -> Result<Option<StoredRevision>, StoreError> {
         let found = self
-            .0
+            .shared
             .lock()
             .query_row(sql, rusqlite::params_from_iter(number), |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
@@ -32,24 +38,33 @@ impl Revisions {
         Ok(Some(StoredRevision { revision: revision(number)?, settings }))
     }
 
-    fn insert(&self, commit: &Commit<'_>) -> Result<(), StoreError> {
-        let author = serde_json::to_string(commit.author)
-            .map_err(|e| StoreError::Unreadable(e.to_string()))?;
-        self.0.lock().execute(
-            "INSERT INTO revisions (revision, at_ms, author, sentence, document) VALUES (?, ?, ?, ?, ?)",
-            params![
-                number(commit.revision)?,
-                now_ms(),
-                author,
-                commit.sentence,
-                model::to_json(commit.settings)
-            ],
-        )?;
-        Ok(())
+    fn write(&self, commit: &Commit<'_>) -> Result<(), StoreError> {
+        let mut connection = self.shared.lock();
+        let transaction = connection.transaction()?;
+        if let Some(new) = &commit.revision {
+            insert(&transaction, new)?;
+        }
+        let piece = match commit.piece {
+            Piece::Append(piece) => piece,
+            Piece::Whole(whole) => {
+                transaction.execute("DELETE FROM document", [])?;
+                whole
+            }
+        };
+        transaction.execute("INSERT INTO document (piece) VALUES (?)", [piece])?;
+        Ok(transaction.commit()?)
+    }
+
+    fn pieces(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let connection = self.shared.lock();
+        let mut statement =
+            connection.prepare_cached("SELECT piece FROM document ORDER BY number")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn list(&self, limit: usize) -> Result<Vec<RevisionInfo>, StoreError> {
-        let connection = self.0.lock();
+        let connection = self.shared.lock();
         let mut statement = connection.prepare_cached(
             "SELECT revision, author, sentence, at_ms FROM revisions ORDER BY revision DESC LIMIT ?",
         )?;
@@ -62,6 +77,22 @@ impl Revisions {
         })
         .collect()
     }
+}
+
+fn insert(connection: &Connection, new: &NewRevision<'_>) -> Result<(), StoreError> {
+    let author =
+        serde_json::to_string(new.author).map_err(|e| StoreError::Unreadable(e.to_string()))?;
+    connection.execute(
+        "INSERT INTO revisions (revision, at_ms, author, sentence, document) VALUES (?, ?, ?, ?, ?)",
+        params![
+            number(new.revision)?,
+            now_ms(),
+            author,
+            new.sentence,
+            model::to_json(new.settings)
+        ],
+    )?;
+    Ok(())
 }
 
 fn info(row: &Row<'_>) -> rusqlite::Result<(i64, String, String, i64)> {
@@ -96,10 +127,22 @@ impl Storage for Revisions {
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), StorageError> {
-        Ok(self.insert(commit)?)
+        Ok(self.write(commit)?)
     }
 
     fn history(&mut self, limit: usize) -> Result<Vec<RevisionInfo>, StorageError> {
         Ok(self.list(limit)?)
+    }
+
+    fn document(&mut self) -> Result<Vec<Vec<u8>>, StorageError> {
+        Ok(self.pieces()?)
+    }
+
+    fn keys(&mut self) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.keys.read()?)
+    }
+
+    fn set_keys(&mut self, keys: &[u8]) -> Result<(), StorageError> {
+        Ok(self.keys.write(keys)?)
     }
 }

@@ -1,6 +1,6 @@
 //! What must hold for a store: order, durability, damage, one user at a time.
 
-use control::{Author, Commit, Storage};
+use control::{Author, Commit, NewRevision, Piece, Storage};
 use model::{Revision, Settings};
 use std::fs;
 use store::{DataLock, Store, StoreError};
@@ -8,12 +8,14 @@ use store::{DataLock, Store, StoreError};
 fn commit(storage: &mut impl Storage, number: u64, name: &str) -> Result<(), String> {
     let mut settings = Settings::default();
     settings.cluster.name = name.parse().ok();
-    let commit = Commit {
+    let author = Author::Operator("10.0.0.9".into());
+    let new = NewRevision {
         revision: Revision(number),
-        author: &Author::Operator("10.0.0.9".into()),
+        author: &author,
         sentence: "named the cluster",
         settings: &settings,
     };
+    let commit = Commit { revision: Some(new), piece: Piece::Append(name.as_bytes()) };
     storage.commit(&commit).map_err(|e| e.to_string())
 }
 
@@ -37,6 +39,15 @@ fn revisions_stay_in_order_and_are_never_rewritten() {
     assert_eq!(history[0].author, Author::Operator("10.0.0.9".into()));
     assert_eq!(again.history(1).unwrap().len(), 1);
     assert!(again.revision(Revision(3)).unwrap().is_none());
+
+    // What is refused leaves the document alone as well, and a whole one replaces the pieces.
+    assert_eq!(again.document().unwrap(), [b"one", b"two"]);
+    again.commit(&Commit { revision: None, piece: Piece::Whole(b"all") }).unwrap();
+    again.commit(&Commit { revision: None, piece: Piece::Append(b"more") }).unwrap();
+    assert_eq!(again.document().unwrap(), [b"all".to_vec(), b"more".to_vec()]);
+    assert!(again.keys().unwrap().is_none());
+    again.set_keys(b"secret").unwrap();
+    assert_eq!(store.revisions().keys().unwrap().unwrap(), b"secret");
 
     let raw = rusqlite::Connection::open(dir.path().join("bramble.db")).unwrap();
     for sql in ["DELETE FROM revisions", "UPDATE revisions SET sentence = ''"] {
@@ -96,9 +107,21 @@ fn a_newer_schema_is_left_alone() {
 }
 
 #[test]
-fn local_values() {
+fn sessions_and_local_values() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    let sessions = store.sessions();
+    sessions.save("a", b"1", 100).unwrap();
+    sessions.save("a", b"2", 200).unwrap();
+    sessions.save("b", b"3", 300).unwrap();
+    assert_eq!(sessions.load("a").unwrap().as_deref(), Some(&b"2"[..]));
+    sessions.delete_expired(250).unwrap();
+    assert_eq!(sessions.load("a").unwrap(), None);
+    sessions.save("c", b"4", 300).unwrap();
+    sessions.delete_all_except(Some("c")).unwrap();
+    assert_eq!(sessions.load("b").unwrap(), None);
+    sessions.delete_all_except(None).unwrap();
+    assert_eq!(sessions.load("c").unwrap(), None);
 
     let local = store.local();
     assert!(local.claim("first").unwrap());

@@ -66,7 +66,7 @@ async fn compare(
 }
 
 /// What differs, as `path = value` lines.
-fn difference(before: &Settings, after: &Settings) -> Vec<(&'static str, String)> {
+pub(crate) fn difference(before: &Settings, after: &Settings) -> Vec<(&'static str, String)> {
     let (before, after) = (leaves(before), leaves(after));
     let gone = before.iter().filter(|l| !after.contains(l)).map(|l| ("del", format!("− {l}")));
     let come = after.iter().filter(|l| !before.contains(l)).map(|l| ("add", format!("+ {l}")));

@@ -8,6 +8,7 @@ mod support;
 mod account;
 mod across;
 mod api;
+mod backup;
 mod board;
 mod browser;
 mod connections;

@@ -10,12 +10,9 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/", &["GET"]),
     ("/events?page=overview", &["GET"]),
     ("/password", &["GET", "POST"]),
+    ("/again", &["GET", "POST"]),
+    ("/backup", &["GET"]),
     ("/admin", &["GET", "POST"]),
-    ("/sessions", &["GET"]),
-    ("/sessions/end", &["POST"]),
-    ("/sessions/end-all", &["POST"]),
-    ("/tokens", &["GET", "POST"]),
-    ("/tokens/prometheus/remove", &["POST"]),
     ("/more", &["GET"]),
     ("/nodes", &["GET", "POST"]),
     ("/nodes/new", &["GET"]),
@@ -83,11 +80,81 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("/wifi/state?part=wifi-state", &["GET"]),
 ];
 
-fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
-    PAGES
-        .iter()
-        .chain(PROGRAMS)
-        .flat_map(|(path, methods)| methods.iter().map(move |m| (*path, *m)))
+/// Served by the fallback, which no line of the router names.
+const BESIDE: &[(&str, &[&str])] = &[("/stats;csv", &["GET"]), ("/stats;json;norefresh", &["GET"])];
+/// Open to everybody on purpose; each of them asks for something else, or has nothing to hide.
+const OPEN: &[&str] = &["/static/{hash}/{name}", "/favicon.ico", "/healthz", "/login", "/claim"];
+
+/// Every route of the router, read from its source so that none can be forgotten here, with its
+/// methods and with something in the place of each parameter. What is open is left out.
+fn routes() -> Vec<(String, Vec<&'static str>)> {
+    let source = include_str!("../../src/router.rs");
+    let mut all = Vec::new();
+    for call in source.split(".route(").skip(1) {
+        let path = call.split('"').nth(1).unwrap();
+        // Up to the end of the call; the next one begins with its own `.route(`.
+        let handlers = call.split(".merge(").next().unwrap();
+        let methods: Vec<&'static str> = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+            .into_iter()
+            .filter(|m| {
+                let name = m.to_ascii_lowercase();
+                handlers.match_indices(&format!("{name}(")).any(|(at, _)| {
+                    !handlers[..at]
+                        .ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+                })
+            })
+            .collect();
+        assert!(!methods.is_empty(), "no method of {path} is understood");
+        if !OPEN.contains(&path) {
+            all.push((filled(path), methods));
+        }
+    }
+    assert!(all.len() > 60, "{} routes only: is this still how the router is written?", all.len());
+    all.extend(BESIDE.iter().map(|(p, m)| ((*p).to_owned(), m.to_vec())));
+    // Last, because it ends the session.
+    all.sort_by_key(|(path, _)| path == "/logout");
+    all
+}
+
+/// A path with something of the reference cluster in the place of each parameter.
+fn filled(path: &str) -> String {
+    let kind = |path: &str| match path {
+        p if p.starts_with("/balancing/frontends") => "http-in",
+        p if p.starts_with("/balancing/backends") => "webservers",
+        p if p.contains("/vrrp/") || p.starts_with("/failover") => "VI_1",
+        p if p.contains("/sites/") => "default",
+        _ => "x",
+    };
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        parts.push(match part {
+            "{id}" | "{node}" => "web01",
+            "{backend}" => "webservers",
+            "{server}" => "web01-eth",
+            "{revision}" => "1",
+            p if p.starts_with('{') => kind(path),
+            p => p,
+        });
+    }
+    parts.join("/")
+}
+
+fn all() -> Vec<(String, &'static str)> {
+    let with = |(path, methods): (String, Vec<&'static str>)| {
+        methods.into_iter().map(move |m| (path.clone(), m)).collect::<Vec<_>>()
+    };
+    routes().into_iter().flat_map(with).collect()
+}
+
+#[test]
+fn the_pages_that_are_looked_at_are_those_there_are() {
+    let known = routes();
+    for (path, methods) in PAGES.iter().chain(PROGRAMS) {
+        let path = path.split('?').next().unwrap();
+        let route = known.iter().find(|(p, _)| p == path);
+        let (_, found) = route.unwrap_or_else(|| panic!("{path} is not in the router"));
+        assert_eq!(found, methods, "{path}");
+    }
 }
 
 fn request(method: &str, path: &str) -> http::request::Builder {
@@ -98,9 +165,10 @@ fn request(method: &str, path: &str) -> http::request::Builder {
 async fn nothing_is_open_without_a_session() {
     let (node, _) = signed_in().await;
     let mut stranger = Browser::new(&node);
-    for (path, method) in all() {
+    for (path, method) in &all() {
         let html = stranger.send(request(method, path), Body::empty()).await;
-        let plain = stranger.send(Request::builder().method(method).uri(path), Body::empty()).await;
+        let plain =
+            stranger.send(Request::builder().method(*method).uri(path), Body::empty()).await;
         assert_eq!(plain.status, 401, "{method} {path}");
         assert_eq!(plain.text(), "", "{method} {path}: nothing else is said");
         if path.starts_with("/api/") {
@@ -111,6 +179,31 @@ async fn nothing_is_open_without_a_session() {
         }
     }
     assert_eq!(node.control.snapshot().revision.0, 0, "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_opens_nothing() {
+    let (node, mut browser) = signed_in().await;
+    let idle = i64::from(node.control.snapshot().settings.admin.session_idle.0 / 1000);
+    let token = browser.get("/more").await.field("csrf");
+    let cookies = browser.cookies.clone();
+    support::end(&node, idle + 1);
+    let rows = node.rows.rows.lock().unwrap().clone();
+    for (path, method) in &all() {
+        // A session that is found to be over is removed; each route is to find it so.
+        node.rows.rows.lock().unwrap().clone_from(&rows);
+        browser.cookies = cookies.clone();
+        let over = request(method, path).header("x-csrf-token", &token);
+        let answer = browser.send(over, Body::empty()).await;
+        if path.starts_with("/api/") {
+            assert_eq!(answer.status, 401, "{method} {path}");
+        } else {
+            assert_eq!(answer.status, 303, "{method} {path}");
+            assert!(answer.header("location").starts_with("/login"), "{method} {path}");
+        }
+    }
+    assert_eq!(node.control.snapshot().revision.0, 0, "nothing was changed");
+    assert!(node.system.orders.lock().unwrap().is_empty(), "and nothing ordered");
 }
 
 #[tokio::test]
@@ -129,7 +222,7 @@ async fn unknown_paths_are_closed_too() {
 async fn other_methods_are_refused() {
     let (node, mut browser) = signed_in().await;
     let token = browser.get("/more").await.field("csrf");
-    for (path, methods) in PAGES.iter().chain(PROGRAMS) {
+    for (path, methods) in &routes() {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             if !methods.contains(&method) {
                 let request = request(method, path).header("x-csrf-token", &token);
@@ -145,7 +238,10 @@ async fn other_methods_are_refused() {
 async fn changes_need_the_token_and_the_right_origin() {
     let (node, mut browser) = signed_in().await;
     let token = browser.get("/more").await.field("csrf");
-    for (path, method) in all().filter(|(_, m)| *m != "GET") {
+    for (path, method) in &all() {
+        if *method == "GET" {
+            continue;
+        }
         let no_token = browser.send(request(method, path), Body::empty()).await;
         assert_eq!(no_token.status, 403, "{method} {path} without a token");
         let other = request(method, path).header("x-csrf-token", "0".repeat(32));
@@ -186,7 +282,7 @@ async fn a_programs_request_from_a_foreign_page_is_refused() {
 #[tokio::test]
 async fn strange_names_are_refused_everywhere() {
     let (node, mut browser) = signed_in().await;
-    for (path, method) in all() {
+    for (path, method) in &all() {
         let rebound = request(method, path).header("host", "evil.example:1936");
         let answer = browser.send(rebound, Body::empty()).await;
         assert_eq!(answer.status, 421, "{method} {path}");
@@ -247,6 +343,8 @@ async fn every_answer_carries_the_headers() {
             assert!(csp.contains("frame-ancestors 'none'") && !csp.contains("unsafe"), "{path}");
             assert_eq!(a.header("x-content-type-options"), "nosniff", "{path}");
             assert_eq!(a.header("cross-origin-resource-policy"), "same-origin", "{path}");
+            assert_eq!(a.header("cross-origin-opener-policy"), "same-origin", "{path}");
+            assert_eq!(a.header("referrer-policy"), "same-origin", "{path}");
             assert!(!a.header("cache-control").is_empty(), "{path}");
         }
     }

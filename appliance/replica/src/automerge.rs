@@ -1,0 +1,148 @@
+//! The document as automerge keeps it: scalars in the root map, nothing nested, nothing deleted.
+//!
+//! Nested maps would lose edits: deleting one beats a change inside it, and two nodes that make the
+//! same one hide each other's.
+
+use crate::MAX_MESSAGE;
+use crate::document::{ChangeId, Document, Stored, Version, Versions};
+use crate::error::{LedgerError, SyncError};
+use ::automerge::sync::{Message, State, SyncDoc};
+use ::automerge::transaction::{CommitOptions, Transactable};
+use ::automerge::{ActorId, ChangeHash, ROOT, ReadDoc, ScalarValue, Value};
+
+/// An automerge document.
+pub struct Automerge(::automerge::Automerge);
+
+impl std::fmt::Debug for Automerge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Automerge")
+    }
+}
+
+fn hashes(ids: &[ChangeId]) -> Vec<ChangeHash> {
+    ids.iter().map(|id| ChangeHash(id.0)).collect()
+}
+
+fn stored(value: &Value<'_>) -> Stored {
+    match value {
+        Value::Scalar(scalar) => match scalar.as_ref() {
+            ScalarValue::Str(text) => Stored::Plain(text.to_string()),
+            ScalarValue::Bytes(bytes) => Stored::Sealed(bytes.clone()),
+            // Nobody writes anything else.
+            _ => Stored::Gone,
+        },
+        Value::Object(_) => Stored::Gone,
+    }
+}
+
+/// automerge leaves out what sets a value once more. A removal is said again so that it comes after
+/// what others did meanwhile: nothing has two faces for that.
+fn scalar(value: &Stored, held: Option<&Value<'_>>) -> ScalarValue {
+    match value {
+        Stored::Gone => match held {
+            Some(Value::Scalar(held)) if matches!(held.as_ref(), ScalarValue::Null) => {
+                ScalarValue::Boolean(false)
+            }
+            _ => ScalarValue::Null,
+        },
+        Stored::Plain(text) => ScalarValue::Str(text.as_str().into()),
+        Stored::Sealed(bytes) => ScalarValue::Bytes(bytes.clone()),
+    }
+}
+
+impl Document for Automerge {
+    type Session = State;
+
+    fn new(actor: [u8; 16]) -> Self {
+        Self(::automerge::Automerge::new().with_actor(ActorId::from(&actor[..])))
+    }
+
+    fn load(actor: [u8; 16], pieces: &[Vec<u8>]) -> Result<Self, LedgerError> {
+        let mut document = Self::new(actor);
+        for piece in pieces {
+            document
+                .0
+                .load_incremental(piece)
+                .map_err(|e| LedgerError::Unreadable(e.to_string()))?;
+        }
+        Ok(document)
+    }
+
+    fn save(&self) -> Vec<u8> {
+        self.0.save()
+    }
+
+    fn save_after(&self, heads: &[ChangeId]) -> Vec<u8> {
+        self.0.save_after(&hashes(heads))
+    }
+
+    fn put(&mut self, values: &[(String, Stored)], note: &str) -> Result<(), LedgerError> {
+        let options = CommitOptions::default().with_message(note);
+        self.0
+            .transact_with::<_, _, ::automerge::AutomergeError, _>(
+                |()| options,
+                |transaction| {
+                    values.iter().try_for_each(|(key, value)| {
+                        let held =
+                            transaction.get(ROOT, key.as_str())?.map(|(held, _)| held.to_owned());
+                        transaction.put(ROOT, key.as_str(), scalar(value, held.as_ref()))
+                    })
+                },
+            )
+            .map(|_| ())
+            .map_err(|failure| LedgerError::Refused(failure.error.to_string()))
+    }
+
+    fn get(&self, key: &str) -> Option<Versions> {
+        let (value, winner) = self.0.get(ROOT, key).ok()??;
+        let version = |value: &Value<'_>, id| {
+            let hash = self.0.hash_for_opid(id)?;
+            Some(Version { value: stored(value), change: ChangeId(hash.0) })
+        };
+        let current = version(&value, &winner)?;
+        let all = self.0.get_all(ROOT, key).ok()?;
+        let others = all.iter().filter(|(_, id)| *id != winner);
+        Some(Versions { current, others: others.filter_map(|(v, id)| version(v, id)).collect() })
+    }
+
+    fn get_at(&self, key: &str, heads: &[ChangeId]) -> Option<Stored> {
+        let (value, _) = self.0.get_at(ROOT, key, &hashes(heads)).ok()??;
+        Some(stored(&value))
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.0.keys(ROOT).collect()
+    }
+
+    fn heads(&self) -> Vec<ChangeId> {
+        let mut heads: Vec<ChangeId> =
+            self.0.get_heads().into_iter().map(|hash| ChangeId(hash.0)).collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    fn notes_since(&self, heads: &[ChangeId]) -> Vec<(ChangeId, Option<String>)> {
+        let changes = self.0.get_changes_meta(&hashes(heads));
+        changes
+            .iter()
+            .map(|c| (ChangeId(c.hash.0), c.message.as_ref().map(|m| m.to_string())))
+            .collect()
+    }
+
+    fn note(&self, change: &ChangeId) -> Option<String> {
+        self.0.get_change_meta_by_hash(&ChangeHash(change.0))?.message.map(|m| m.to_string())
+    }
+
+    fn generate(&self, session: &mut State) -> Option<Vec<u8>> {
+        self.0.generate_sync_message(session).map(Message::encode)
+    }
+
+    fn receive(&mut self, session: &mut State, message: &[u8]) -> Result<(), SyncError> {
+        if message.len() > MAX_MESSAGE {
+            return Err(SyncError::TooLong(message.len()));
+        }
+        let garbage = |text: String| SyncError::Garbage(text);
+        let message = Message::decode(message).map_err(|e| garbage(e.to_string()))?;
+        self.0.receive_sync_message(session, message).map_err(|e| garbage(e.to_string()))
+    }
+}
