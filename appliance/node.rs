@@ -117,6 +117,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         }),
         radio: started.map(|started| started.radio),
         adoption: None,
+        probes: None,
         probe: None,
     };
     let page = serve_page(admin, listener, ports, shutdown)?;

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Option<Shutdown>,
     /// The firmware update that is under way, or what came of the last one.
     pub(crate) update: Mutex<crate::update::Update>,
+    /// What trying out the networks of the nodes came to.
+    pub(crate) tried_out: Mutex<crate::pages::diagnostics::Tried>,
     /// A backup that was opened and waits for a yes.
     pub(crate) restore: Mutex<Option<crate::pages::backup::Pending>>,
     /// The Wi-Fi network that was last tried from this page.
@@ -85,6 +87,7 @@ impl App {
             rendered: Mutex::default(),
             shutdown,
             update: Mutex::default(),
+            tried_out: Mutex::default(),
             restore: Mutex::default(),
             tried: Mutex::default(),
         }))

@@ -48,6 +48,6 @@ mod words;
 pub use password::hash_password;
 pub use ports::{
     AccessLog, AddressProbe, Adoption, Answer, Credentials, Failover, FailoverFuture, Journal,
-    MirrorApproval, Ports, Radio, SessionRows, System,
+    MirrorApproval, Ports, Probes, Radio, SessionRows, System,
 };
 pub use serve::{router, serve};

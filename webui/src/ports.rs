@@ -2,7 +2,7 @@
 //! the store, the failover and the proxy.
 
 use control::{Control, StatusBoard};
-use model::status::{Asked, FailoverReport, FoundBoard, Joining, Offer};
+use model::status::{Asked, FailoverReport, FoundBoard, Joining, NetworkCheck, Offer};
 use model::{DeviceId, Name, NodeId};
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -109,6 +109,8 @@ pub struct Ports {
     pub radio: Option<Arc<dyn Radio>>,
     /// Boards in reach; None on a node that cannot look for any.
     pub adoption: Option<Arc<dyn Adoption>>,
+    /// Tries out the network of a node; None where nobody can.
+    pub probes: Option<Arc<dyn Probes>>,
     /// Asks the network whether an address is taken; None where nobody can.
     pub probe: Option<Arc<dyn AddressProbe>>,
 }
@@ -177,6 +179,13 @@ pub trait Adoption: Send + Sync {
     fn progress(&self) -> Vec<Joining>;
     /// On a board that nobody has claimed: who wants it.
     fn asked(&self) -> Option<Asked>;
+}
+
+/// Tries out the network of a node, for the page Diagnostics.
+pub trait Probes: Send + Sync {
+    /// One round of tries on this node, or on another one over the node channel. Takes seconds; the
+    /// tries themselves end in the result, and only where there is none is it an error.
+    fn check<'a>(&'a self, node: &'a NodeId) -> Answer<'a, NetworkCheck>;
 }
 
 /// Asks the local network whether an address is taken (RFC 5227).

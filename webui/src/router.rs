@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
 use crate::pages::{
-    account, admin, again, backup, board, cluster, failover, firmware, history, log, more, nodes,
-    overview, sites, stats, wifi,
+    account, admin, again, backup, board, cluster, diagnostics, failover, firmware, history, log,
+    more, nodes, overview, sites, stats, wifi,
 };
 use crate::{api, assets, gate, headers, health, live, session};
 use axum::Router;
@@ -38,6 +38,7 @@ fn pages() -> Router<App> {
         .route("/backup/make", post(backup::make))
         .route("/backup/open", post(backup::open))
         .route("/backup/restore", post(backup::restore))
+        .route("/diagnostics", get(diagnostics::show))
         .route("/more", get(more::show))
         .route("/nodes", get(nodes::list).post(nodes::add))
         .route("/nodes/new", get(nodes::new))

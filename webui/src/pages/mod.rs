@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod balancing;
 pub(crate) mod board;
 pub(crate) mod cluster;
+pub(crate) mod diagnostics;
 pub(crate) mod failover;
 pub(crate) mod firmware;
 pub(crate) mod history;

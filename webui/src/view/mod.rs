@@ -1,6 +1,7 @@
 //! What the pages show, worked out from the settings and from what the nodes report. Pure.
 
 pub(crate) mod board;
+pub(crate) mod diagnosis;
 mod mirrors;
 mod nodes;
 mod routers;

@@ -12,6 +12,7 @@ mod backup;
 mod board;
 mod browser;
 mod connections;
+mod diagnostics;
 mod firmware;
 mod forms;
 mod live;

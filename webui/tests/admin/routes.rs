@@ -12,6 +12,7 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/password", &["GET", "POST"]),
     ("/again", &["GET", "POST"]),
     ("/backup", &["GET"]),
+    ("/diagnostics", &["GET"]),
     ("/admin", &["GET", "POST"]),
     ("/more", &["GET"]),
     ("/nodes", &["GET", "POST"]),

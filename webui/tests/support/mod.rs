@@ -6,7 +6,10 @@
 pub(crate) mod demo;
 
 use control::{Control, Engine, MemoryStorage, StatusBoard};
-use model::status::{FailoverReport, WifiSecurity, WifiSeen, WifiTrial, WifiVerdict};
+use model::status::{
+    FailoverReport, GatewayTry, NetworkCheck, PeerTry, ServerTry, TimeTry, Try, WifiSecurity,
+    WifiSeen, WifiTrial, WifiVerdict,
+};
 use model::{Country, Name, NodeId, Settings, WifiNetwork};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -15,7 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use webui::{
     AccessLog, Answer, Credentials, Failover, FailoverFuture, Journal, MirrorApproval, Ports,
-    Radio, SessionRows, System,
+    Probes, Radio, SessionRows, System,
 };
 
 #[derive(Default)]
@@ -248,6 +251,49 @@ impl Radio for Air {
     }
 }
 
+/// Tries out networks, and finds what it is set to.
+pub(crate) struct Trials {
+    pub(crate) found: Mutex<Result<NetworkCheck, String>>,
+    pub(crate) asked: Mutex<Vec<NodeId>>,
+}
+
+impl Trials {
+    fn new(settings: &Settings) -> Self {
+        let good = || Try::Answered { ms: 2 };
+        let router = std::net::Ipv4Addr::new(192, 168, 1, 1);
+        let peers = settings.nodes.iter().flat_map(|n| {
+            let of = |address| PeerTry { node: n.id.clone(), address, answer: good() };
+            n.addresses().map(of).collect::<Vec<_>>()
+        });
+        let check = NetworkCheck {
+            gateways: ["eth0", "wlan0"]
+                .map(|i| GatewayTry { interface: i.into(), address: router, answer: good() })
+                .to_vec(),
+            name_servers: vec![ServerTry { address: router, answer: good() }],
+            internet: good(),
+            time_servers: vec![TimeTry {
+                server: "2.debian.pool.ntp.org".into(),
+                answer: good(),
+                ahead_ms: Some(4),
+            }],
+            peers: peers.collect(),
+            ..NetworkCheck::default()
+        };
+        Self { found: Mutex::new(Ok(check)), asked: Mutex::default() }
+    }
+}
+
+impl Probes for Trials {
+    fn check<'a>(&'a self, node: &'a NodeId) -> Answer<'a, NetworkCheck> {
+        self.asked.lock().unwrap().push(node.clone());
+        let mut found = self.found.lock().unwrap().clone();
+        if let Ok(found) = &mut found {
+            found.peers.retain(|p| p.node != *node);
+        }
+        Box::pin(async { found })
+    }
+}
+
 /// A node with everything behind its page in memory.
 pub(crate) struct Node {
     pub(crate) ports: Ports,
@@ -258,6 +304,7 @@ pub(crate) struct Node {
     pub(crate) system: Arc<Board>,
     pub(crate) journal: Arc<Lines>,
     pub(crate) air: Arc<Air>,
+    pub(crate) trials: Arc<Trials>,
     pub(crate) control: Control,
     pub(crate) board: StatusBoard,
     /// How long ago the board was switched on, in milliseconds.
@@ -267,6 +314,7 @@ pub(crate) struct Node {
 /// Must be called inside a runtime: the engine runs there.
 pub(crate) fn node(id: &str, settings: Settings) -> Node {
     let id: NodeId = id.parse().unwrap();
+    let trials = Arc::new(Trials::new(&settings));
     let (engine, control) = Engine::new(MemoryStorage::default(), &id, settings).unwrap();
     tokio::spawn(engine.run());
     let board = StatusBoard::new(id.clone(), "0.1.0");
@@ -319,9 +367,23 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         journal: journal.clone(),
         radio: Some(air.clone()),
         adoption: None,
+        probes: Some(trials.clone()),
         probe: None,
     };
-    Node { ports, rows, password, failover, approved, system, journal, air, control, board, up }
+    Node {
+        ports,
+        rows,
+        password,
+        failover,
+        approved,
+        system,
+        journal,
+        air,
+        trials,
+        control,
+        board,
+        up,
+    }
 }
 
 /// Lets the time pass since the password was last typed in any session.
