@@ -291,12 +291,21 @@ fn open_log(path: &PathBuf) -> anyhow::Result<Box<dyn Write + Send>> {
     Ok(Box::new(io::BufWriter::new(file)))
 }
 
-/// Keeps the board's idea of the running settings true.
+/// Keeps the board's idea of the running settings, and of the document behind them, true.
 async fn note_running(control: Control, board: StatusBoard) {
-    let mut snapshots = control.watch();
+    let (mut snapshots, mut replication) = (control.watch(), control.replication());
+    let heads = control.replication();
+    board.provide(move |status| status.heads.clone_from(&heads.borrow().heads));
     loop {
         board.running(&snapshots.borrow_and_update().clone());
-        if snapshots.changed().await.is_err() {
+        let over = tokio::select! {
+            changed = snapshots.changed() => changed.is_err(),
+            changed = replication.changed() => {
+                board.touch();
+                changed.is_err()
+            }
+        };
+        if over {
             return;
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The name a program signs in with.
 const USER: &str = "admin";
 
-/// One node's API, seen from the client.
+/// One node's API, seen from the client or from the node itself.
 #[derive(Clone, Debug)]
 pub struct Api {
     space: Namespace,
@@ -26,6 +26,11 @@ impl Api {
     pub fn new(lab: &Lab, node: &str, password: &str) -> Self {
         let authorization = format!("Basic {}", base64(format!("{USER}:{password}").as_bytes()));
         Self { space: lab.client(), addr: admin(node), authorization }
+    }
+
+    /// The same from the node itself, for one that the client cannot reach.
+    pub fn aboard(lab: &Lab, node: &str, password: &str) -> Self {
+        Self { space: lab.node(node).space(), ..Self::new(lab, node, password) }
     }
 
     /// Sends any request, signed in.

@@ -47,8 +47,30 @@ pub(crate) async fn get(ctx: Ctx) -> Response {
         "roles": roles,
         "vrrp": vrrp,
         "nodes": reports,
+        "replication": replication(&ctx.app.ports.control.replication().borrow()),
     }))
     .into_response()
+}
+
+/// How far this node's copy of the settings is, and what waits for somebody. No secret is in it.
+fn replication(now: &control::Replication) -> Value {
+    let by = |note: &control::Note| json!({ "node": note.node, "author": note.author, "sentence": note.sentence });
+    let lost = now.lost.iter().map(|l| {
+        json!({
+            "key": l.key, "path": l.path, "current": l.current, "current_by": by(&l.current_by),
+            "other": l.other, "other_by": by(&l.other_by), "change": l.change.to_string(),
+        })
+    });
+    let decision = now.decision.as_ref().map(|d| {
+        let changes = d.changes.iter().map(|c| {
+            json!({
+                "key": c.key, "path": c.path, "running": c.running, "merged": c.merged,
+                "by": by(&c.by),
+            })
+        });
+        json!({ "problems": d.problems, "changes": changes.collect::<Vec<_>>() })
+    });
+    json!({ "heads": now.heads, "lost": lost.collect::<Vec<_>>(), "decision": decision })
 }
 
 /// The reachable node that says it holds the floating IPs, and for how long.
