@@ -66,8 +66,9 @@ impl<S: Storage> Book<S> {
             None
         });
         if keyring.is_none() {
-            // Settings of a release before there was a document.
-            let old = newest.as_ref().map(|n| &n.settings);
+            // Settings of a release before there was a document, or first ones with secrets.
+            let has_secrets = first != first.masked();
+            let old = newest.as_ref().map(|n| &n.settings).or(has_secrets.then_some(&first));
             keyring = old.map(first_keys).transpose()?;
         }
         let keyring = keyring.unwrap_or_default();
@@ -95,10 +96,10 @@ impl<S: Storage> Book<S> {
     /// # Errors
     /// When it cannot be stored.
     pub fn begin(&mut self) -> Result<(), BookError> {
-        let Some(newest) = self.storage.newest()? else { return Ok(()) };
-        if self.storage.keys()?.is_none() {
+        if self.storage.keys()?.is_none() && !self.ledger.keyring().is_empty() {
             self.storage.set_keys(self.keys().as_bytes())?;
         }
+        let Some(newest) = self.storage.newest()? else { return Ok(()) };
         let known = opened(&newest.settings, self.ledger.keyring());
         let changed = (*self.settings() != known).then(|| self.settings().clone());
         let step = Step { settings: changed, notes: Vec::new() };
