@@ -27,6 +27,33 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest && event.target.closest("[data-busy]");
   if (link) link.textContent = link.dataset.busy;
 });
+// What was ticked or typed in a part of the page outlives the part's next drawing.
+const changes = (part) => [...part.querySelectorAll("input[id]:not([type=hidden]), select[id], details[id]")].map((f) =>
+  f.localName === "details" ? [f.id, f.open, "open", false] :
+  f.type === "checkbox" || f.type === "radio" ? [f.id, f.checked, "checked", f.defaultChecked] :
+  f.localName === "select" ? [f.id, f.value, "value", null] : [f.id, f.value, "value", f.defaultValue]
+).filter(([, now, , drawn]) => now !== drawn);
+const restore = (kept) => {
+  for (const [id, now, what] of kept) {
+    const field = document.getElementById(id);
+    if (field) field[what] = now;
+  }
+  count();
+};
+// A button that says how many boxes are ticked.
+const count = () => {
+  for (const button of document.querySelectorAll("[data-count]")) {
+    const n = document.querySelectorAll('input[name="' + button.dataset.count + '"]:checked').length;
+    button.textContent = [button.dataset.none, button.dataset.one][n] || button.dataset.many.replace("#", n);
+    button.disabled = n === 0;
+  }
+};
+addEventListener("change", count);
+document.addEventListener("htmx:sseBeforeMessage", (event) => {
+  const kept = changes(event.target);
+  setTimeout(() => restore(kept));
+});
+count();
 const soon = (ms) => new Promise((done) => setTimeout(done, ms));
 const ask = async (url, ms, options) => {
   const stop = new AbortController();
@@ -73,9 +100,15 @@ const follow = async (part) => {
     if (document.hidden) continue;
     try {
       const answer = await ask(part.dataset.poll, 5000);
+      // Somebody signed in or out elsewhere, or this board is another's now.
+      if (answer.status === 401) { location.reload(); return; }
       if (!answer.ok) continue;
       const html = await answer.text();
-      if (html !== last) part.innerHTML = html;
+      if (html !== last) {
+        const kept = changes(part);
+        part.innerHTML = html;
+        restore(kept);
+      }
       last = html;
       part.classList.remove("lost");
     } catch {

@@ -3,6 +3,9 @@
 //! With `DEMO=trouble` some things are broken, with `DEMO=empty` nothing is set up,
 //! with `DEMO=unclaimed` there is no password yet, with `DEMO=hand` it runs on somebody else's
 //! Linux, with `DEMO=update` an update is under way, with `DEMO=wrong` every passphrase is wrong.
+//! With `DEMO=first` it is a new board among others that wait to be adopted, with `DEMO=boards` it
+//! is claimed already, with `DEMO=alone` it is and there are no others, with `DEMO=asked` a cluster
+//! wants it; `DEMO_STEP_MS` is how long each step of an adoption takes.
 //! `DEMO_JOIN_MS` is how long joining a network takes.
 
 #![allow(clippy::unwrap_used, reason = "a demo may fail loudly")]
@@ -33,15 +36,29 @@ fn server(name: &str, weight: Option<u64>, state: Option<ServerState>) -> Edit {
 async fn main() {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1936".to_owned());
     let mode = std::env::var("DEMO").unwrap_or_default();
-    let settings =
-        if mode == "empty" { model::Settings::default() } else { support::demo::settings() };
-    let node = support::node("lbmaster", settings);
-    if mode != "unclaimed" {
+    let fresh = ["first", "asked", "boards", "alone"].contains(&mode.as_str());
+    let node = match mode.as_str() {
+        "empty" => support::node("lbmaster", model::Settings::default()),
+        _ if fresh => support::node("pi-5eed00", support::fresh("pi-5eed00", "bramble-5eed00")),
+        _ => support::node("lbmaster", support::demo::settings()),
+    };
+    if ["first", "boards"].contains(&mode.as_str()) {
+        support::neighbourhood(&node);
+    }
+    if mode == "asked" {
+        *node.neighbours.asked.lock().unwrap() = Some(model::status::Asked {
+            cluster: "Reference".to_owned(),
+            node: "LbMaster".to_owned(),
+            code: "412908".to_owned(),
+            blinks: 4,
+        });
+    }
+    if !["unclaimed", "first", "asked"].contains(&mode.as_str()) {
         node.up.store((3 * 24 + 4) * 3_600_000, std::sync::atomic::Ordering::Relaxed);
         let hash = webui::hash_password("demo password").unwrap();
         node.password.set_password_hash(&hash).unwrap();
     }
-    if mode != "empty" {
+    if mode != "empty" && !fresh {
         change(&node, vec![server("web01-wlan", Some(10), None)]).await;
         change(&node, vec![server("web02-wlan", None, Some(ServerState::Drain))]).await;
         let mut cluster = node.control.snapshot().settings.cluster.clone();

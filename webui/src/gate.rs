@@ -70,7 +70,7 @@ enum Door {
 fn door(path: &str) -> Door {
     match path {
         "/healthz" | "/favicon.ico" => Door::Open,
-        "/login" | "/claim" => Door::SignIn,
+        "/login" | "/claim" | "/claim/asked" => Door::SignIn,
         "/metrics" | "/stats" => Door::Program,
         _ if path.starts_with("/static/") => Door::Open,
         _ if path.starts_with("/stats;") || path.starts_with("/api/") => Door::Program,
@@ -200,7 +200,7 @@ async fn let_in(
     let path = request.uri.path();
     let Some(stored) = stored else {
         return match door {
-            Door::SignIn if path == "/claim" => Ok(newcomer()),
+            Door::SignIn if path != "/login" => Ok(newcomer()),
             Door::Program if !wants_page(request) => {
                 Err(unauthorized("this node has no password yet; open the page"))
             }
@@ -208,7 +208,7 @@ async fn let_in(
         };
     };
     if let Door::SignIn = door {
-        return if path == "/claim" { Err(lead_to(request, "/login")) } else { Ok(newcomer()) };
+        return if path == "/login" { Ok(newcomer()) } else { Err(lead_to(request, "/login")) };
     }
     if let Some(signed_in) = resume(app, session, &session::fingerprint(&stored)).await {
         let proven = signed_in.proven_lately(now_unix());
@@ -301,7 +301,7 @@ fn lead_to(request: &Parts, to: &str) -> Response {
         StatusCode::UNAUTHORIZED.into_response()
     } else if wants_page(request) {
         let path = request.uri.path_and_query().map_or("/", |p| p.as_str());
-        let somewhere = !["/", "/claim"].contains(&path);
+        let somewhere = !["/", "/claim", "/claim/asked"].contains(&path);
         if to == "/login" && request.method == Method::GET && somewhere {
             Redirect::to(&format!("/login?next={}", encode(path))).into_response()
         } else {

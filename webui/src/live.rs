@@ -6,7 +6,7 @@
 
 use crate::app::{App, lock};
 use crate::error::Failure;
-use crate::pages::{Ctx, balancing, board, failover, firmware, overview, sites, wifi};
+use crate::pages::{Ctx, balancing, board, failover, firmware, found, overview, sites, wifi};
 use crate::session::{KEY, SignedIn, fingerprint};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -49,14 +49,15 @@ impl Part {
 
 type Draw = fn(&App, &Snapshot, &[NodeReport]) -> Result<Vec<Part>, askama::Error>;
 
-const PAGES: [(&str, Draw); 7] = [
-    ("overview", |_, s, r| overview::parts(s, r)),
+const PAGES: [(&str, Draw); 8] = [
+    ("overview", overview::parts),
     ("balancing", |_, s, r| balancing::parts(s, r)),
     ("failover", |_, s, r| failover::parts(s, r)),
     ("sites", |_, s, r| sites::parts(s, r)),
     ("board", |_, _, r| board::parts(r)),
     ("firmware", |app, _, r| firmware::parts(app, r)),
     ("wifi", wifi::parts),
+    ("found", |app, _, _| found::parts(app)),
 ];
 
 /// The last drawing of each page.

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
+use crate::pages::found;
 use crate::pages::{
     account, admin, again, backup, board, cluster, diagnostics, failover, firmware, history, log,
     more, nodes, overview, sites, stats, wifi,
@@ -29,6 +30,7 @@ fn pages() -> Router<App> {
         .route("/", get(overview::show))
         .route("/events", get(live::events))
         .route("/claim", get(account::claim).post(account::claim_now))
+        .route("/claim/asked", get(account::asked_now))
         .route("/login", get(account::login).post(account::login_now))
         .route("/logout", post(account::logout))
         .route("/password", get(account::password).post(account::password_now))
@@ -79,6 +81,18 @@ fn pages() -> Router<App> {
         .route("/history/{revision}/revert", post(history::revert))
         .route("/stats", get(stats::show))
         .merge(board_pages())
+        .merge(cluster_pages())
+}
+
+/// How boards come into the cluster and what becomes of it.
+fn cluster_pages() -> Router<App> {
+    Router::new()
+        .route("/found", get(found::show))
+        .route("/found/look", post(found::look))
+        .route("/found/adopt", post(found::adopt))
+        .route("/found/confirm", post(found::confirm))
+        .route("/found/cancel", post(found::cancel))
+        .route("/found/blink", post(found::blink))
 }
 
 /// The board under this node.

@@ -1,9 +1,10 @@
 //! Claiming a node, signing in and out, and changing the password.
 
-use super::{Ctx, Shell, cluster_name, node_name, page_with, see};
+use super::{Ctx, Shell, cluster_name, node_name, page, page_with, see};
 use crate::app::{lock, now_unix};
 use crate::claim_window::{self, Closed};
 use crate::error::{Failure, PageResult};
+use crate::forms::Field;
 use crate::gate;
 use crate::password::{SHORTEST, USER, acceptable};
 use crate::session::{KEY, SignedIn, fingerprint};
@@ -22,6 +23,10 @@ struct Claim {
     closed: Option<&'static str>,
     /// The boot partition has a code that must be typed.
     code: bool,
+    /// What the cluster will be called.
+    cluster: Field,
+    /// A cluster wants this board.
+    asked: Option<AskedView>,
     /// What the operator should know before, such as why this node has lost its password.
     notices: Vec<String>,
 }
@@ -44,15 +49,52 @@ struct Password {
     error: Option<String>,
 }
 
+/// A cluster that wants this board, and the code that tells this board from others.
+struct AskedView {
+    cluster: String,
+    node: String,
+    code: String,
+    blinks: u8,
+}
+
+#[derive(Template)]
+#[template(path = "part_asked.html")]
+struct AskedPart {
+    asked: Option<AskedView>,
+}
+
+fn asked(ctx: &Ctx) -> Option<AskedView> {
+    let asked = ctx.app.ports.adoption.as_ref()?.asked()?;
+    let cluster =
+        if asked.cluster.is_empty() { "Another cluster".to_owned() } else { asked.cluster };
+    let code = crate::view::found::groups(&asked.code);
+    Some(AskedView { cluster, node: asked.node, code, blinks: asked.blinks })
+}
+
+/// Who wants this board, for the open page to ask for again and again.
+pub(crate) async fn asked_now(ctx: Ctx) -> PageResult {
+    page(&AskedPart { asked: asked(&ctx) })
+}
+
 fn claim_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResult {
-    let node = node_name(&ctx.snapshot());
+    let snapshot = ctx.snapshot();
+    let node = node_name(&snapshot);
+    let mut cluster = Field::default();
+    match ctx.form.has("cluster") {
+        true => cluster.set(ctx.form.first("cluster")),
+        false => cluster.set(cluster_name(&snapshot)),
+    }
+    // Says what is wrong with it, if it was typed.
+    let _ = cluster.read::<model::Name>();
     let own = ctx.app.ports.board.own();
     let notices = crate::view::board::in_memory(&own.system).into_iter();
     let notices = notices.chain(own.notices.into_iter().map(|n| n.text)).collect();
     let code = ctx.app.ports.credentials.claim_code().is_some();
     let closed = closed(ctx);
     let status = if closed.is_some() { StatusCode::FORBIDDEN } else { status };
-    page_with(status, &Claim { node, csrf: ctx.visitor.csrf.clone(), error, closed, code, notices })
+    let (csrf, asked) = (ctx.visitor.csrf.clone(), asked(ctx));
+    let claim = Claim { node, csrf, error, closed, code, cluster, asked, notices };
+    page_with(status, &claim)
 }
 
 /// Why this node cannot be claimed now, from there; None while it can.
@@ -117,6 +159,12 @@ pub(crate) async fn claim_now(ctx: Ctx, session: Session) -> PageResult {
             return claim_page(&ctx, StatusCode::TOO_MANY_REQUESTS, Some(error));
         }
     }
+    let wanted = ctx.form.first("cluster").trim();
+    let name = match (ctx.form.has("cluster"), wanted.parse::<model::Name>()) {
+        (true, Ok(name)) => Some(name),
+        (true, Err(_)) => return claim_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, None),
+        (false, _) => None,
+    };
     let password = match chosen(&ctx) {
         Ok(password) => password,
         Err(error) => return claim_page(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(error)),
@@ -137,7 +185,32 @@ pub(crate) async fn claim_now(ctx: Ctx, session: Session) -> PageResult {
     tracing::info!(from = %ctx.visitor.address, "this node was claimed");
     lock(&ctx.app.throttle).succeeded(ctx.visitor.address);
     sign_in(&ctx, &session, print).await?;
-    Ok(see(if super::wifi::suggested(&ctx.app) { "/wifi?welcome=1" } else { "/" }))
+    if name.is_some() {
+        found_cluster(&ctx, name).await;
+    }
+    let alone = ctx.snapshot().settings.nodes.len() < 2 && ctx.app.ports.adoption.is_some();
+    Ok(see(match (super::wifi::suggested(&ctx.app), alone) {
+        (true, _) => "/wifi?welcome=1",
+        (false, true) => "/found?welcome=1",
+        (false, false) => "/",
+    }))
+}
+
+/// Makes a cluster of this node: its name, and a key for the nodes to come.
+async fn found_cluster(ctx: &Ctx, name: Option<model::Name>) {
+    let mut cluster = ctx.snapshot().settings.cluster.clone();
+    cluster.name = name.or(cluster.name);
+    let mut key = [0_u8; 32];
+    if cluster.key.is_empty() && getrandom::fill(&mut key).is_ok() {
+        let digits: String = key.iter().map(|b| format!("{b:02x}")).collect();
+        cluster.key = model::Secret::new(digits);
+    }
+    let edits = vec![model::Edit::PutCluster(cluster)];
+    let change = control::Change { base: None, author: ctx.visitor.author(), edits };
+    if let Err(why) = ctx.app.ports.control.submit(change).await {
+        // The node is claimed all the same; name and key can be given under Nodes, Cluster.
+        tracing::warn!("the new cluster has no name yet: {why}");
+    }
 }
 
 fn login_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResult {

@@ -10,6 +10,7 @@ pub(crate) mod cluster;
 pub(crate) mod diagnostics;
 pub(crate) mod failover;
 pub(crate) mod firmware;
+pub(crate) mod found;
 pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod more;

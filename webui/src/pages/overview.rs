@@ -1,6 +1,7 @@
 //! Who holds the floating IP, how every node is, how many servers are up.
 
 use super::{Ctx, Shell, page};
+use crate::app::App;
 use crate::error::PageResult;
 use crate::live::Part;
 use crate::view::{ClusterView, Tone, reporting_balancer};
@@ -49,6 +50,7 @@ struct SetupPart {
 
 /// The parts that are pushed to open pages.
 pub(crate) fn parts(
+    app: &App,
     snapshot: &Snapshot,
     reports: &[NodeReport],
 ) -> Result<Vec<Part>, askama::Error> {
@@ -77,12 +79,13 @@ pub(crate) fn parts(
     Ok(vec![
         Part::new("verdict", VerdictPart { v }.render()?),
         Part::new("setup", setup.render()?),
+        Part::new("found-hint", super::found::hint(app, snapshot)?),
         Part::new("tiles", tiles.render()?),
         Part::new("nodes", NodesPart { v, revision: snapshot.revision.0 }.render()?),
     ])
 }
 
 pub(crate) async fn show(ctx: Ctx) -> PageResult {
-    let parts = parts(&ctx.snapshot(), &ctx.app.ports.board.nodes())?;
+    let parts = parts(&ctx.app, &ctx.snapshot(), &ctx.app.ports.board.nodes())?;
     page(&Overview { shell: ctx.shell("Overview", "overview"), parts })
 }

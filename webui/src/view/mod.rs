@@ -2,6 +2,7 @@
 
 pub(crate) mod board;
 pub(crate) mod diagnosis;
+pub(crate) mod found;
 mod mirrors;
 mod nodes;
 mod routers;

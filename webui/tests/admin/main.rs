@@ -15,6 +15,7 @@ mod connections;
 mod diagnostics;
 mod firmware;
 mod forms;
+mod found;
 mod live;
 mod pages;
 mod routes;

@@ -4,6 +4,10 @@
 
 #[path = "../../src/demo.rs"]
 pub(crate) mod demo;
+#[path = "neighbours.rs"]
+pub(crate) mod neighbours;
+
+use neighbours::Neighbours;
 
 use control::{Control, Engine, MemoryStorage, StatusBoard};
 use model::status::{
@@ -305,10 +309,63 @@ pub(crate) struct Node {
     pub(crate) journal: Arc<Lines>,
     pub(crate) air: Arc<Air>,
     pub(crate) trials: Arc<Trials>,
+    pub(crate) neighbours: Arc<Neighbours>,
     pub(crate) control: Control,
     pub(crate) board: StatusBoard,
     /// How long ago the board was switched on, in milliseconds.
     pub(crate) up: Arc<AtomicU64>,
+}
+
+/// What a board runs that was never told anything.
+pub(crate) fn fresh(id: &str, name: &str) -> Settings {
+    let node = model::Node {
+        id: id.parse().unwrap(),
+        name: name.parse().unwrap(),
+        ..model::Node::default()
+    };
+    Settings { nodes: vec![node], ..Settings::default() }
+}
+
+/// Puts three boards of one batch and some others in reach of a node; those that are adopted get
+/// into its settings and report.
+pub(crate) fn neighbourhood(node: &Node) {
+    use model::status::{BoardState, BoardTrust};
+    use neighbours::board;
+    let mut boards = vec![
+        board(1, "bramble-5eed01", BoardTrust::Card),
+        board(2, "bramble-5eed02", BoardTrust::Card),
+        board(3, "bramble-5eed03", BoardTrust::Code),
+        board(4, "garage", BoardTrust::Code),
+        board(5, "bramble-5eed05", BoardTrust::Code),
+    ];
+    boards[3].state = BoardState::Other { cluster: "Garage".to_owned() };
+    boards[4].state = BoardState::Unknown { version: "0.9.2".to_owned() };
+    *node.neighbours.found.lock().unwrap() = boards;
+    let (control, board) = (node.control.clone(), node.board.clone());
+    let settle = move |found: &model::status::FoundBoard, id: &NodeId, _: Option<&NodeId>| {
+        let node = model::Node {
+            id: id.clone(),
+            name: found.name.parse().unwrap(),
+            device: Some(found.device.clone()),
+            ..model::Node::default()
+        };
+        let (control, board) = (control.clone(), board.clone());
+        let (id, found) = (id.clone(), found.clone());
+        tokio::spawn(async move {
+            let edits = vec![model::Edit::PutNode(node)];
+            let author = control::Author::Local;
+            control.submit(control::Change { base: None, author, edits }).await.unwrap();
+            let mut status = demo::status(&control.snapshot(), &id);
+            status.links = vec![model::status::LinkStatus {
+                name: if found.wired == Some(true) { "eth0" } else { "wlan0" }.to_owned(),
+                running: true,
+                addresses: vec![format!("{}/24", found.addresses[0]).parse().unwrap()],
+                ..model::status::LinkStatus::default()
+            }];
+            board.heard(status);
+        });
+    };
+    *node.neighbours.settle.lock().unwrap() = Some(Box::new(settle));
 }
 
 /// Must be called inside a runtime: the engine runs there.
@@ -335,6 +392,7 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
             wifi.trial = trial;
         }
     });
+    let neighbours = Arc::new(Neighbours::new(board.clone()));
     let system = Arc::new(Board::new());
     let journal = Arc::new(Lines::default());
     let snapshot = control.snapshot();
@@ -366,9 +424,9 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         system: Some(system.clone()),
         journal: journal.clone(),
         radio: Some(air.clone()),
-        adoption: None,
         probes: Some(trials.clone()),
-        probe: None,
+        adoption: Some(neighbours.clone()),
+        probe: Some(neighbours.clone()),
     };
     Node {
         ports,
@@ -380,6 +438,7 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         journal,
         air,
         trials,
+        neighbours,
         control,
         board,
         up,
