@@ -90,7 +90,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 /// Served by the fallback, which no line of the router names.
 const BESIDE: &[(&str, &[&str])] = &[("/stats;csv", &["GET"]), ("/stats;json;norefresh", &["GET"])];
 /// Open to everybody on purpose; each of them asks for something else, or has nothing to hide.
-const OPEN: &[&str] = &["/static/{hash}/{name}", "/favicon.ico", "/healthz", "/login", "/claim"];
+const OPEN: &[&str] =
+    &["/static/{hash}/{name}", "/favicon.ico", "/healthz", "/login", "/claim", "/claim/asked"];
 
 /// Every route of the router, read from its source so that none can be forgotten here, with its
 /// methods and with something in the place of each parameter. What is open is left out.

@@ -9,7 +9,7 @@ pub(crate) mod neighbours;
 
 use neighbours::Neighbours;
 
-use control::{Control, Engine, MemoryStorage, StatusBoard};
+use control::{Control, Engine, MemoryStorage, StatusBoard, Storage};
 use model::status::{
     FailoverReport, GatewayTry, NetworkCheck, PeerTry, ServerTry, TimeTry, Try, WifiSecurity,
     WifiSeen, WifiTrial, WifiVerdict,
@@ -368,11 +368,17 @@ pub(crate) fn neighbourhood(node: &Node) {
     *node.neighbours.settle.lock().unwrap() = Some(Box::new(settle));
 }
 
+const KEYS: &str =
+    r#"{"keys": [{"number": 1, "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}]}"#;
+
 /// Must be called inside a runtime: the engine runs there.
 pub(crate) fn node(id: &str, settings: Settings) -> Node {
     let id: NodeId = id.parse().unwrap();
     let trials = Arc::new(Trials::new(&settings));
-    let (engine, control) = Engine::new(MemoryStorage::default(), &id, settings).unwrap();
+    let mut storage = MemoryStorage::default();
+    // Settings with secrets in them come with keys to seal those.
+    storage.set_keys(KEYS.as_bytes()).unwrap();
+    let (engine, control) = Engine::new(storage, &id, settings).unwrap();
     tokio::spawn(engine.run());
     let board = StatusBoard::new(id.clone(), "0.1.0");
     board.running(&control.snapshot());
