@@ -30,6 +30,9 @@ pub(crate) fn board(n: u8, name: &str, trust: BoardTrust) -> FoundBoard {
 /// What becomes of the board that is called.
 pub(crate) type Fate = Result<Offer, String>;
 
+/// A board, the node it became, and whose place it took.
+pub(crate) type Settle = Box<dyn Fn(&FoundBoard, &NodeId, Option<&NodeId>) + Send>;
+
 pub(crate) struct Neighbours {
     pub(crate) found: Mutex<Vec<FoundBoard>>,
     pub(crate) joining: Mutex<Vec<Joining>>,
@@ -42,7 +45,7 @@ pub(crate) struct Neighbours {
     /// How long each step takes.
     pub(crate) pace: Duration,
     /// Told when a board has become a node.
-    pub(crate) settle: Mutex<Option<Box<dyn Fn(&FoundBoard, &NodeId, Option<&NodeId>) + Send>>>,
+    pub(crate) settle: Mutex<Option<Settle>>,
     board: StatusBoard,
 }
 
