@@ -177,7 +177,7 @@ fn card(c: &CardStatus) -> Vec<Fact> {
     facts.push(if c.errors > 0 {
         Fact::new("Errors", number(c.errors)).with(
             Tone::Bad,
-            "The card is failing or sits badly. Keep a copy of the settings (/api/v1/settings) and of \
+            "The card is failing or sits badly. Make a backup (under More) and keep a copy of \
              the sites, then replace it with a new one of a good make.",
         )
     } else {

@@ -185,6 +185,7 @@ pub(super) fn time(facts: &Facts<'_>) -> Vec<Finding> {
 
 pub(super) fn peers(facts: &Facts<'_>) -> Vec<Finding> {
     let mut all = Vec::new();
+    let (mut mute, mut lost) = (0, 0);
     for node in facts.settings.nodes.iter().filter(|n| n.id != *facts.id) {
         let report = facts.reports.iter().find(|r| r.status.id == node.id);
         let tries = facts.check.map(|c| c.peers.as_slice()).unwrap_or_default();
@@ -219,6 +220,7 @@ pub(super) fn peers(facts: &Facts<'_>) -> Vec<Finding> {
                 }
             }
         } else if here && answers {
+            mute += 1;
             all.push(Finding::bad(name, "is there, and says nothing").so(
                 "Its address answers, but its node channel (port 1937) does not let this node in: its \
                  program does not run, another machine has its address, or it belongs to another \
@@ -226,6 +228,7 @@ pub(super) fn peers(facts: &Facts<'_>) -> Vec<Finding> {
             ));
         } else if here || tried {
             let age = report.map(|r| format!(" for {}", span(r.age_ms))).unwrap_or_default();
+            lost += 1;
             all.push(Finding::bad(name, format!("not reached{age}")).so(
                 "It is off, or the network between is down. Look at its green LED and at the lights \
                  beside its plug; whoever stands in the same network as that board sees more on its \
@@ -235,5 +238,21 @@ pub(super) fn peers(facts: &Facts<'_>) -> Vec<Finding> {
             all.push(Finding::quiet(name, NOT_TRIED));
         }
     }
-    all
+    if all.len() < 2 || (mute < all.len() && lost < all.len()) {
+        return all;
+    }
+    // Not three boards at once, most likely, but this one.
+    let subject = format!("All {} of them", all.len());
+    vec![if mute == all.len() {
+        Finding::bad(subject, "are there, and say nothing").so(
+            "Their addresses answer, but their node channel (port 1937) does not let this node in. \
+             Most likely it is this one that is no member any more, or whose program was just \
+             started: open the page of another node and look whether this one is among its nodes.",
+        )
+    } else {
+        Finding::bad(subject, "not reached").so(
+            "Either all of them are off, or it is this node that is cut off: look at the cable of \
+             this node and at the switch first.",
+        )
+    }]
 }

@@ -465,7 +465,7 @@ fn each_failure_is_found_where_it_is() {
             "a failing card",
             |c| c.status().system.card.as_mut().unwrap().errors = 4,
             Tone::Bad,
-            "Errors",
+            "Errors of the card",
             "4",
             "replace it",
         ),
@@ -473,7 +473,7 @@ fn each_failure_is_found_where_it_is() {
             "a worn card",
             |c| c.status().system.card.as_mut().unwrap().wear_percent = Some(95),
             Tone::Warn,
-            "Wear",
+            "Wear of the card",
             "95 %",
             "Replace it soon",
         ),
@@ -615,6 +615,28 @@ fn a_dead_router_is_the_one_thing_to_mend() {
     assert!(of("Internet").advice.contains("mend that first"));
     assert!(of("0.pool.ntp.org").advice.contains("mend that first"));
     assert_eq!(headline(&case.groups()), (Tone::Bad, "3 things to mend, 2 to look at".into()));
+}
+
+/// When nobody says anything, it is this node that is not listened to.
+#[test]
+fn when_all_others_are_silent_this_node_is_looked_at_first() {
+    let mut case = Case::of("web01");
+    for id in ["web02", "lbmaster", "lbslave"] {
+        away(&mut case, id);
+    }
+    let troubles = case.troubles();
+    assert_eq!(
+        (troubles.len(), troubles[0].subject.as_str()),
+        (1, "All 3 of them"),
+        "{troubles:#?}"
+    );
+    assert!(troubles[0].found.contains("there, and say nothing"));
+    for id in ["web02", "lbmaster", "lbslave"] {
+        tries(&mut case, id, |_| Try::Silent);
+    }
+    let troubles = case.troubles();
+    assert_eq!((troubles.len(), troubles[0].found.as_str()), (1, "not reached"), "{troubles:#?}");
+    assert!(troubles[0].advice.contains("the cable of this node"));
 }
 
 /// Where this appliance is a guest, what the machine does by itself is not called a fault.
