@@ -25,6 +25,9 @@ pub struct Facts {
     pub restarts: u32,
     /// The settings file of the boot partition, if there is one.
     pub boot_file: Option<String>,
+    /// The order `reset-admin` was on the boot partition: the admin password is to be chosen anew,
+    /// and everything else stays.
+    pub new_password: bool,
     /// The last lines of the log of the run before, if it ended in a crash.
     pub last_words: Option<String>,
     /// Whatever went wrong at the start: what happened, what it means, what to do.

@@ -13,7 +13,9 @@ use std::time::Duration;
 const PARTITION: u8 = 1;
 const SETTINGS: &str = "bramble.toml";
 /// The order to empty the data partition. Windows hides the ending it adds.
-const ORDERS: [&str; 2] = ["factory-reset", "factory-reset.txt"];
+const RESET: [&str; 2] = ["factory-reset", "factory-reset.txt"];
+/// The order to let the admin password be chosen anew; everything else stays.
+const NEW_PASSWORD: [&str; 2] = ["reset-admin", "reset-admin.txt"];
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What was on it.
@@ -22,11 +24,13 @@ struct Found {
     settings: Option<String>,
     problem: Option<String>,
     reset: bool,
+    new_password: bool,
 }
 
 pub(crate) fn run(boot: &mut Boot) {
     let Some(disk) = &boot.disk else { return };
     let partition = Partition { device: disk.partition(PARTITION), at: boot.paths.boot.clone() };
+    let again = partition.clone();
     let found = boot.patiently(LIMIT, move || partition.look());
     let found = found.unwrap_or_else(|| Err(io::Error::other("it does not answer")));
     match found {
@@ -37,6 +41,19 @@ pub(crate) fn run(boot: &mut Boot) {
             }
             if found.reset {
                 boot.reset = Some("the file `factory-reset` was on the boot partition".into());
+            }
+            if found.new_password {
+                // Taken away before it is carried out: it counts once.
+                let gone = boot.patiently(LIMIT, move || again.forget(&NEW_PASSWORD));
+                boot.facts.new_password = matches!(gone, Some(Ok(())));
+                if !boot.facts.new_password {
+                    boot.problem(
+                        "There is a file `reset-admin` on the boot partition, but it cannot be \
+                         removed, so the password stays as it is. Remove it in a computer, or use \
+                         another card."
+                            .to_owned(),
+                    );
+                }
             }
         }
         Err(error) => boot.problem(format!(
@@ -69,8 +86,9 @@ impl Partition {
                     )),
                 ),
             };
-            let reset = ORDERS.iter().any(|name| self.at.join(name).exists());
-            Ok(Found { settings, problem, reset })
+            let there = |names: [&str; 2]| names.iter().any(|name| self.at.join(name).exists());
+            let (reset, new_password) = (there(RESET), there(NEW_PASSWORD));
+            Ok(Found { settings, problem, reset, new_password })
         })
     }
 
@@ -85,22 +103,18 @@ impl Partition {
     /// Leaves the order that the next start finds.
     pub(crate) fn order_reset(&self) -> io::Result<()> {
         self.mounted(MsFlags::empty(), || {
-            File::create(self.at.join(ORDERS[0]))?.sync_all()?;
+            File::create(self.at.join(RESET[0]))?.sync_all()?;
             File::open(&self.at)?.sync_all()
         })
     }
 
-    /// Takes the order away; it counts once.
+    /// Takes the order to empty the data partition away; it counts once.
     pub(crate) fn forget_reset(&self) -> io::Result<()> {
-        self.mounted(MsFlags::empty(), || {
-            for name in ORDERS {
-                match fs::remove_file(self.at.join(name)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            File::open(&self.at)?.sync_all()
-        })
+        self.forget(&RESET)
+    }
+
+    fn forget(&self, names: &[&str]) -> io::Result<()> {
+        self.mounted(MsFlags::empty(), || remove(&self.at, names))
     }
 
     fn mounted<T>(&self, flags: MsFlags, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -114,6 +128,17 @@ impl Partition {
             .or_else(|_| umount2(&self.at, MntFlags::MNT_DETACH))?;
         result
     }
+}
+
+/// Removes those of these files that are there, for good.
+fn remove(directory: &Path, names: &[&str]) -> io::Result<()> {
+    for name in names {
+        match fs::remove_file(directory.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    File::open(directory)?.sync_all()
 }
 
 fn settings(directory: &Path) -> io::Result<Option<String>> {
@@ -138,6 +163,24 @@ fn settings(directory: &Path) -> io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn orders_are_taken_away_whatever_their_ending() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        for name in ["reset-admin.txt", "factory-reset", "bramble.toml"] {
+            fs::write(at.join(name), "any content").unwrap();
+        }
+        remove(at, &NEW_PASSWORD).unwrap();
+        assert!(!at.join("reset-admin.txt").exists() && at.join("factory-reset").exists());
+        remove(at, &NEW_PASSWORD).unwrap();
+        remove(at, &RESET).unwrap();
+        let left: Vec<_> = fs::read_dir(at).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["bramble.toml"]);
+        // A directory of that name is no order that could be taken away.
+        fs::create_dir(at.join("reset-admin")).unwrap();
+        assert!(remove(at, &NEW_PASSWORD).is_err());
+    }
 
     #[test]
     fn a_settings_file_is_text_of_some_length() {
