@@ -2,7 +2,10 @@
 
 use init::{Deed, Guardian};
 use journal::Journal;
+use model::audit::{Listed, Query, Record};
+use model::session::Session;
 use model::status::FailoverReport;
+use model::token::Token;
 use model::{Cidr, Name, NodeId};
 use network::Kernel;
 use std::future::Future;
@@ -11,7 +14,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use store::{Local, Sessions};
+use store::{AuditLog, Local, Sessions};
+use tokio::sync::watch;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -96,20 +100,53 @@ pub(crate) fn serve_mirror(mirror: mirror::Handle) -> cluster::Handler {
 pub(crate) struct PageSessions(pub(crate) Sessions);
 
 impl webui::SessionRows for PageSessions {
-    fn load(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
-        self.0.load(id).map_err(|e| e.to_string())
+    fn load(&self, id: &str) -> Result<Option<Session>, String> {
+        Ok(self.0.load(id))
     }
-    fn save(&self, id: &str, record: &[u8], expires_at_unix: i64) -> Result<(), String> {
-        self.0.save(id, record, expires_at_unix).map_err(|e| e.to_string())
+    fn save(&self, session: &Session) -> Result<(), String> {
+        self.0.save(session).map_err(|e| e.to_string())
     }
-    fn delete(&self, id: &str) -> Result<(), String> {
-        self.0.delete(id).map_err(|e| e.to_string())
+    fn list(&self) -> Result<Vec<Session>, String> {
+        Ok(self.0.list())
     }
-    fn delete_all_except(&self, id: Option<&str>) -> Result<(), String> {
-        self.0.delete_all_except(id).map_err(|e| e.to_string())
+    fn end(&self, id: &str) -> Result<(), String> {
+        self.0.end(id).map_err(|e| e.to_string())
     }
-    fn delete_expired(&self, now_unix: i64) -> Result<(), String> {
-        self.0.delete_expired(now_unix).map_err(|e| e.to_string())
+    fn end_all_except(&self, id: Option<&str>) -> Result<(), String> {
+        self.0.end_all_except(id).map_err(|e| e.to_string())
+    }
+    fn tidy(&self) -> Result<(), String> {
+        self.0.tidy().map_err(|e| e.to_string())
+    }
+    fn endings(&self) -> watch::Receiver<u64> {
+        self.0.endings()
+    }
+}
+
+/// The page's audit log, in the store.
+pub(crate) struct PageAudit(pub(crate) AuditLog);
+
+impl webui::Audit for PageAudit {
+    fn record(&self, record: &Record) -> Result<(), String> {
+        self.0.record(record).map_err(|e| e.to_string())
+    }
+    fn list(&self, query: &Query) -> Result<Listed, String> {
+        self.0.list(query).map_err(|e| e.to_string())
+    }
+}
+
+/// The page's tokens, in the store.
+pub(crate) struct PageTokens(pub(crate) Local);
+
+impl webui::Tokens for PageTokens {
+    fn list(&self) -> Result<Vec<Token>, String> {
+        self.0.tokens().map_err(|e| e.to_string())
+    }
+    fn add(&self, token: &Token) -> Result<(), String> {
+        self.0.add_token(token).map_err(|e| e.to_string())?
+    }
+    fn remove(&self, name: &Name) -> Result<bool, String> {
+        self.0.remove_token(name).map_err(|e| e.to_string())
     }
 }
 

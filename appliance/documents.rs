@@ -68,7 +68,7 @@ pub(crate) fn password(data: &Path) -> Result<(), Failure> {
     let hash = webui::hash_password(line.trim_end_matches(['\r', '\n'])).map_err(Failure::Input)?;
     let store = Store::open(data)?;
     store.local().set_password_hash(&hash)?;
-    store.sessions().delete_all_except(None)?;
+    store.sessions()?.end_all_except(None)?;
     println!("the admin password is set; every session has ended");
     Ok(())
 }

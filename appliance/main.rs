@@ -16,6 +16,7 @@ mod node;
 mod process_one;
 mod pulse;
 mod radio;
+mod services;
 mod trial;
 
 use std::process::ExitCode;

@@ -2,11 +2,12 @@
 
 use crate::aboard::{Aboard, With};
 use crate::adapters::{
-    FloatingAddresses, MirrorTransport, PageApproval, PageFailover, PageJournal, PageLog,
-    PagePassword, PageSessions, Will, serve_mirror,
+    FloatingAddresses, MirrorTransport, PageApproval, PageAudit, PageFailover, PageJournal,
+    PageLog, PagePassword, PageSessions, PageTokens, Will, serve_mirror,
 };
 use crate::cli::admin_everywhere;
 use crate::device;
+use crate::services::{self, AuditCopies, Doer, SharedSessions};
 use anyhow::Context;
 use cluster::Identity;
 use control::{Control, Engine, Shutdown, StatusBoard};
@@ -102,20 +103,58 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     if let Some(started) = &started {
         admin.spawn(started.ticks.clone().run());
     }
+    let radio = started.map(|started| started.radio);
+    let system = aboard.clone().map(|aboard| -> Arc<dyn webui::System> { Arc::new(aboard) });
+    let sessions = store.sessions()?;
+    let clock = (board.clone(), aboard.is_some());
+    // Elsewhere than on a board of its own the clock is somebody else's affair, and set.
+    let audit =
+        store.audit(&id, move || !clock.1 || clock.0.own().system.clock_unix_ms.is_some())?;
+    let doer = Arc::new(Doer {
+        id: id.clone(),
+        cluster: house.cluster.clone(),
+        board: board.clone(),
+        vrrp: house.vrrp.clone(),
+        proxy: house.proxy.clone(),
+        mirror: house.mirror.clone(),
+        journal: journal.clone(),
+        system: system.clone(),
+        radio: radio.clone(),
+        sessions: sessions.clone(),
+        audit: audit.clone(),
+    });
+    data.block_on(async {
+        let (cluster, watch) = (&house.cluster, || control.watch());
+        let shared = Arc::new(SharedSessions(sessions.clone()));
+        cluster::share_sessions(cluster, watch(), shutdown.clone(), shared);
+        let copies = Arc::new(AuditCopies { node: id.clone(), log: audit.clone() });
+        cluster::share_audit(cluster, watch(), shutdown.clone(), copies);
+        cluster.on_actions(&id, doer.clone());
+    });
+    data.spawn(services::follow(
+        control.clone(),
+        audit.clone(),
+        id.clone(),
+        board.clone(),
+        shutdown.clone(),
+    ));
     let ports = webui::Ports {
         control,
         board,
-        sessions: Arc::new(PageSessions(store.sessions())),
+        sessions: Arc::new(PageSessions(sessions)),
         credentials: Arc::new(PagePassword(store.local())),
+        tokens: Arc::new(PageTokens(store.local())),
+        audit: Arc::new(PageAudit(audit)),
+        remote: doer,
         failover: Arc::new(PageFailover(house.vrrp.clone())),
         access_log: Arc::new(PageLog(house.proxy.clone())),
         mirror: Arc::new(PageApproval(house.mirror.clone())),
-        system: aboard.clone().map(|aboard| -> Arc<dyn webui::System> { Arc::new(aboard) }),
+        system,
         journal: Arc::new(PageJournal {
             last_words: aboard.as_ref().and_then(Aboard::last_words),
             journal,
         }),
-        radio: started.map(|started| started.radio),
+        radio,
         adoption: None,
         probes: None,
         probe: None,
@@ -144,6 +183,7 @@ pub(crate) fn guard() -> anyhow::Result<()> {
 /// The handles that are needed after the start.
 struct House {
     network: network::Handle,
+    cluster: cluster::Handle,
     vrrp: vrrp::Handle,
     proxy: proxy::Handle,
     server: server::Handle,
@@ -214,7 +254,7 @@ impl House {
             status.proxy = seen.2.status();
             status.vrrp = seen.3.status();
         });
-        Ok(Self { network, vrrp, proxy, server, mirror })
+        Ok(Self { network, cluster, vrrp, proxy, server, mirror })
     }
 
     /// The floating IP first, so that visitors go elsewhere while everything here still works;

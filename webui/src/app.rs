@@ -8,11 +8,11 @@ use crate::throttle::Throttle;
 use control::{Shutdown, Snapshot};
 use model::Name;
 use model::status::FailoverReport;
+use model::token::Token;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 /// The stored password hash is read again after so long: `bramble password` may have set another.
 const CREDENTIAL_AGE: Duration = Duration::from_secs(1);
@@ -38,8 +38,11 @@ pub(crate) struct Shared {
     credential: Mutex<Option<(Instant, Option<String>)>>,
     pub(crate) key: [u8; 32],
     pub(crate) failovers: Mutex<BTreeMap<Name, LastFailover>>,
-    /// Set off when sessions were ended, so that their open streams end too.
-    pub(crate) sessions_ended: watch::Sender<u64>,
+    /// Sign-ins that failed and are not in the audit log yet.
+    pub(crate) failures: Mutex<crate::audit::Failures>,
+    tokens: Mutex<Option<(Instant, Arc<Vec<Token>>)>>,
+    /// When each token was last used, since the start.
+    pub(crate) tokens_used: Mutex<BTreeMap<String, Instant>>,
     pub(crate) streams: Mutex<crate::live::Streams>,
     pub(crate) rendered: Mutex<crate::live::Rendered>,
     pub(crate) shutdown: Option<Shutdown>,
@@ -82,7 +85,9 @@ impl App {
             credential: Mutex::default(),
             key,
             failovers: Mutex::default(),
-            sessions_ended: watch::channel(0).0,
+            failures: Mutex::default(),
+            tokens: Mutex::default(),
+            tokens_used: Mutex::default(),
             streams: Mutex::default(),
             rendered: Mutex::default(),
             shutdown,
@@ -138,8 +143,23 @@ impl App {
         done
     }
 
-    pub(crate) fn sessions_changed(&self) {
-        self.sessions_ended.send_modify(|n| *n = n.wrapping_add(1));
+    /// The tokens of programs, at most a second old.
+    pub(crate) async fn tokens(&self) -> Result<Arc<Vec<Token>>, String> {
+        if let Some((read, tokens)) = lock(&self.tokens).as_ref() {
+            if read.elapsed() < CREDENTIAL_AGE {
+                return Ok(tokens.clone());
+            }
+        }
+        let port = self.ports.tokens.clone();
+        let list = tokio::task::spawn_blocking(move || port.list()).await;
+        let tokens = Arc::new(list.map_err(|e| e.to_string())??);
+        *lock(&self.tokens) = Some((Instant::now(), tokens.clone()));
+        Ok(tokens)
+    }
+
+    /// Some were made or removed here.
+    pub(crate) fn tokens_changed(&self) {
+        *lock(&self.tokens) = None;
     }
 
     pub(crate) fn visitor_token(&self, peer: IpAddr) -> String {

@@ -1,11 +1,13 @@
 //! Who may ask for what. Everything is closed unless it is listed here.
 
 use crate::app::{App, lock, now_unix};
+use crate::audit;
 use crate::csrf;
 use crate::error::Failure;
 use crate::host;
 use crate::password::USER;
 use crate::session::{self, SignedIn, Use};
+use crate::tokens;
 use crate::upload;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -15,6 +17,8 @@ use base64::Engine;
 use futures_util::StreamExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use model::audit::Actor;
+use model::token::Scope;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tower_sessions::{Expiry, Session};
@@ -34,6 +38,10 @@ pub(crate) struct Visitor {
     pub(crate) session: bool,
     /// The password itself was given in the last minutes; see [`crate::pages::again`].
     pub(crate) proven: bool,
+    /// As the audit log names them.
+    pub(crate) actor: Actor,
+    /// May look and change nothing.
+    pub(crate) read_only: bool,
 }
 
 impl Visitor {
@@ -139,6 +147,9 @@ pub(crate) async fn gate(
     };
     let mut body = body;
     if upload::is_one(&parts.method, &path) {
+        if visitor.read_only {
+            return only_reads(&path);
+        }
         let (token, source) = match upload::open(&parts.headers, body).await {
             Ok(opened) => opened,
             Err(refused) => return crate::pages::firmware::refusal(&refused).into_response(),
@@ -154,6 +165,9 @@ pub(crate) async fn gate(
             Ok(whole) => whole,
             Err(answer) => return answer,
         };
+        if visitor.read_only {
+            return only_reads(&path);
+        }
         let token = if upload::is_small(&parts.method, &path) {
             let fields = upload::Fields::of(&parts.headers, whole.clone()).await;
             let token = fields.text(csrf::FIELD);
@@ -177,6 +191,14 @@ pub(crate) async fn gate(
     next.run(Request::from_parts(parts, body)).await
 }
 
+fn only_reads(path: &str) -> Response {
+    let text = "this token may only read; make one for everything to change something";
+    if path.starts_with("/api/") {
+        return crate::api::refused(StatusCode::FORBIDDEN, text);
+    }
+    Failure::forbidden(crate::words::sentence(text)).into_response()
+}
+
 fn too_old() -> Response {
     Failure::forbidden(
         "This form is too old or did not come from this page, so nothing was changed. Go back, \
@@ -195,8 +217,14 @@ async fn let_in(
     let stored = app.password_hash().await.map_err(|e| {
         Failure::inside(format!("the password cannot be read: {e}")).into_response()
     })?;
-    let newcomer =
-        || Visitor { address, csrf: app.visitor_token(address), session: false, proven: false };
+    let newcomer = || Visitor {
+        address,
+        csrf: app.visitor_token(address),
+        session: false,
+        proven: false,
+        actor: Actor::Visitor { address },
+        read_only: false,
+    };
     let path = request.uri.path();
     let Some(stored) = stored else {
         return match door {
@@ -212,12 +240,23 @@ async fn let_in(
     }
     if let Some(signed_in) = resume(app, session, &session::fingerprint(&stored)).await {
         let proven = signed_in.proven_lately(now_unix());
-        return Ok(Visitor { address, csrf: signed_in.csrf, session: true, proven });
+        let id = session.id().map(|id| id.to_string()).unwrap_or_default();
+        let actor = Actor::Session { session: model::session::short(&id), address };
+        let csrf = signed_in.csrf;
+        return Ok(Visitor { address, csrf, session: true, proven, actor, read_only: false });
     }
     if let Door::Program = door {
         if let Some(given) = request.headers.get(header::AUTHORIZATION) {
-            program(app, given, &stored, address).await?;
-            return Ok(Visitor { address, csrf: String::new(), session: false, proven: true });
+            let (actor, read_only) = match bearer(given) {
+                Some(token) => with_token(app, token, address).await?,
+                None => {
+                    program(app, given, &stored, address).await?;
+                    (Actor::Password { address }, false)
+                }
+            };
+            let csrf = String::new();
+            // What asks for the password once more is for people; a program has given all it has.
+            return Ok(Visitor { address, csrf, session: false, proven: true, actor, read_only });
         }
         if !wants_page(request) || path.starts_with("/api/") {
             return Err(unauthorized(""));
@@ -241,11 +280,9 @@ pub(crate) async fn resume(app: &App, session: &Session, credential: &str) -> Op
             signed_in.seen = now;
             session.insert(session::KEY, &signed_in).await.ok()?;
         }
-        Use::Over => {
-            // That it cannot be removed does not make it good.
-            let _ = session.flush().await;
-            return None;
-        }
+        // It is not ended: that would end it on the nodes that know of a later use or of an
+        // older password as well. Each node forgets it when its time is over.
+        Use::Over => return None,
     }
     Some(signed_in)
 }
@@ -270,13 +307,38 @@ async fn program(
             lock(&app.throttle).withdrawn(address);
             Err(too_many(Duration::from_secs(2), ""))
         }
-        Ok(false) => Err(unauthorized("")),
+        Ok(false) => {
+            audit::failed(app, address).await;
+            Err(unauthorized(""))
+        }
         Ok(true) => {
             lock(&app.throttle).succeeded(address);
             lock(&app.remembered).remember(&app.key, &password, stored);
             Ok(())
         }
     }
+}
+
+/// A program's `Authorization: Bearer`. Looking a token up is cheap, so that only wrong ones wait.
+async fn with_token(app: &App, token: &str, address: IpAddr) -> Result<(Actor, bool), Response> {
+    let tokens = app
+        .tokens()
+        .await
+        .map_err(|e| Failure::inside(format!("the tokens cannot be read: {e}")).into_response())?;
+    if let Some(known) = tokens::find(&tokens, token) {
+        lock(&app.tokens_used).insert(known.name.to_string(), Instant::now());
+        let actor = Actor::Token { name: known.name.to_string(), address };
+        return Ok((actor, known.scope == Scope::Read));
+    }
+    let turn = lock(&app.throttle).attempt(address, Instant::now());
+    turn.map_err(|wait| too_many(wait, ""))?;
+    audit::failed(app, address).await;
+    Err(unauthorized(""))
+}
+
+fn bearer(given: &HeaderValue) -> Option<&str> {
+    let (scheme, rest) = given.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
 }
 
 fn basic_password(given: &HeaderValue) -> Option<String> {

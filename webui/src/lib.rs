@@ -9,11 +9,13 @@
 //! be opened under, the session, the gate (who may ask for what, and whether a change was meant),
 //! and its page. What is not listed in the gate is closed.
 //!
-//! It does no TLS and knows no tokens for programs yet: HTTP Basic only, in a network one trusts.
+//! It does no TLS: it is meant for a network one trusts. Programs come with a token of their own
+//! (`Authorization: Bearer`) or with the password (HTTP Basic).
 
 mod api;
 mod app;
 mod assets;
+mod audit;
 pub mod backup;
 mod claim_window;
 mod countries;
@@ -39,6 +41,7 @@ mod session;
 mod stats_csv;
 mod stats_json;
 mod throttle;
+mod tokens;
 mod tries;
 mod update;
 mod upload;
@@ -47,7 +50,7 @@ mod words;
 
 pub use password::hash_password;
 pub use ports::{
-    AccessLog, AddressProbe, Adoption, Answer, Credentials, Failover, FailoverFuture, Journal,
-    MirrorApproval, Ports, Probes, Radio, SessionRows, System,
+    AccessLog, AddressProbe, Adoption, Answer, Audit, Credentials, Failover, FailoverFuture,
+    Journal, MirrorApproval, Ports, Probes, Radio, Remote, SessionRows, System, Tokens,
 };
 pub use serve::{router, serve};

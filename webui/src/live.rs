@@ -153,7 +153,7 @@ pub(crate) async fn events(ctx: Ctx, session: Session) -> Response {
         waiting: VecDeque::new(),
         changes: app.ports.board.changes(),
         settings: app.ports.control.watch(),
-        ended: app.sessions_ended.subscribe(),
+        ended: app.ports.sessions.endings(),
         checked: Instant::now(),
         first: true,
         leave,

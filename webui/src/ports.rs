@@ -2,40 +2,93 @@
 //! the store, the failover and the proxy.
 
 use control::{Control, StatusBoard};
+use model::action::{Action, Reply};
+use model::audit;
+use model::session::Session;
 use model::status::{Asked, FailoverReport, FoundBoard, Joining, NetworkCheck, Offer};
+use model::token::Token;
 use model::{DeviceId, Name, NodeId};
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Arc;
+use tokio::sync::watch;
 
-/// Rows that hold sessions. Calls may block briefly; they are made off the runtime's thread.
+/// Sessions, of every node of the cluster. Calls may block briefly; they are made off the runtime's
+/// thread.
 pub trait SessionRows: Send + Sync {
-    /// The row with this id.
+    /// The session with this id, while its time is not over.
     ///
     /// # Errors
     /// When it cannot be read.
-    fn load(&self, id: &str) -> Result<Option<Vec<u8>>, String>;
-    /// Stores a row, or replaces the one with this id.
+    fn load(&self, id: &str) -> Result<Option<Session>, String>;
+    /// Stores a session, or what became of the one with this id. One that was ended meanwhile
+    /// stays ended.
     ///
     /// # Errors
     /// When it is not stored.
-    fn save(&self, id: &str, data: &[u8], expires_at_unix: i64) -> Result<(), String>;
-    /// Removes a row; that there is none is no error.
+    fn save(&self, session: &Session) -> Result<(), String>;
+    /// Every session, the one used last first.
     ///
     /// # Errors
-    /// When it cannot be removed.
-    fn delete(&self, id: &str) -> Result<(), String>;
-    /// Removes every row, or every row but this one.
+    /// When they cannot be read.
+    fn list(&self) -> Result<Vec<Session>, String>;
+    /// Ends a session, on every node; that there is none is no error.
+    ///
+    /// # Errors
+    /// When it cannot be ended.
+    fn end(&self, id: &str) -> Result<(), String>;
+    /// Ends every session on every node, or every one but this.
+    ///
+    /// # Errors
+    /// When they cannot be ended.
+    fn end_all_except(&self, id: Option<&str>) -> Result<(), String>;
+    /// Forgets sessions whose time is over.
     ///
     /// # Errors
     /// When they cannot be removed.
-    fn delete_all_except(&self, id: Option<&str>) -> Result<(), String>;
-    /// Removes rows whose time is over.
+    fn tidy(&self) -> Result<(), String>;
+    /// Wakes up when sessions were ended, wherever that was.
+    fn endings(&self) -> watch::Receiver<u64>;
+}
+
+/// The audit log of this node, and what it knows of the others'. Calls may block briefly.
+pub trait Audit: Send + Sync {
+    /// Writes something down.
     ///
     /// # Errors
-    /// When they cannot be removed.
-    fn delete_expired(&self, now_unix: i64) -> Result<(), String>;
+    /// When it is not stored.
+    fn record(&self, record: &audit::Record) -> Result<(), String>;
+    /// Entries of all nodes, newest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn list(&self, query: &audit::Query) -> Result<audit::Listed, String>;
+}
+
+/// Whatever a node can be asked to do, this one or another.
+pub trait Remote: Send + Sync {
+    /// Asks a node on behalf of `author`. The error is a sentence for the operator.
+    fn ask<'a>(&'a self, node: &'a NodeId, author: &'a str, action: Action) -> Answer<'a, Reply>;
+}
+
+/// Tokens of programs, the same on every node. Calls may block briefly.
+pub trait Tokens: Send + Sync {
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn list(&self) -> Result<Vec<Token>, String>;
+    /// Stores a new one.
+    ///
+    /// # Errors
+    /// When there is one of that name, there are too many, or it is not stored.
+    fn add(&self, token: &Token) -> Result<(), String>;
+    /// Removes one; false when there was none.
+    ///
+    /// # Errors
+    /// When it is not removed.
+    fn remove(&self, name: &Name) -> Result<bool, String>;
 }
 
 /// The password, kept as a hash in PHC form. Calls may block briefly.
@@ -95,6 +148,12 @@ pub struct Ports {
     pub sessions: Arc<dyn SessionRows>,
     /// The password.
     pub credentials: Arc<dyn Credentials>,
+    /// Tokens of programs.
+    pub tokens: Arc<dyn Tokens>,
+    /// The audit log.
+    pub audit: Arc<dyn Audit>,
+    /// The other nodes.
+    pub remote: Arc<dyn Remote>,
     /// The button on the Failover page.
     pub failover: Arc<dyn Failover>,
     /// The log on the Balancing page.

@@ -5,7 +5,7 @@ use crate::pages::balancing::{self, backends, frontends, servers};
 use crate::pages::found;
 use crate::pages::{
     account, admin, again, backup, board, cluster, diagnostics, failover, firmware, history, log,
-    more, nodes, overview, sites, stats, wifi,
+    more, nodes, overview, sessions, sites, stats, tokens, wifi,
 };
 use crate::{api, assets, gate, headers, health, live, session};
 use axum::Router;
@@ -35,6 +35,11 @@ fn pages() -> Router<App> {
         .route("/logout", post(account::logout))
         .route("/password", get(account::password).post(account::password_now))
         .route("/again", get(again::show).post(again::prove))
+        .route("/sessions", get(sessions::show))
+        .route("/sessions/end", post(sessions::end))
+        .route("/sessions/end-all", post(sessions::end_all))
+        .route("/tokens", get(tokens::show).post(tokens::make))
+        .route("/tokens/{name}/remove", post(tokens::remove))
         .route("/admin", get(admin::edit).post(admin::save))
         .route("/backup", get(backup::show))
         .route("/backup/make", post(backup::make))

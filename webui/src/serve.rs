@@ -1,6 +1,7 @@
 //! Connections: how many, how long, and how they end.
 
-use crate::app::{App, lock, now_unix};
+use crate::app::{App, lock};
+use crate::audit;
 use crate::gate::Peer;
 use crate::ports::Ports;
 use crate::router::routes;
@@ -31,6 +32,8 @@ const UNHEARD: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Sessions whose time is over are forgotten so often.
 const TIDY: Duration = Duration::from_secs(3600);
+/// It is looked so often whether failed sign-ins are to be written down.
+const COUNTED: Duration = Duration::from_secs(10);
 
 /// How many connections each address has.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +72,7 @@ pub async fn serve(listener: TcpListener, ports: Ports, shutdown: Shutdown) {
     let places = Places::default();
     let mut connections = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
+    let mut count = tokio::time::interval(COUNTED);
     loop {
         tokio::select! {
             () = shutdown.requested() => break,
@@ -84,8 +88,9 @@ pub async fn serve(listener: TcpListener, ports: Ports, shutdown: Shutdown) {
                 }
             },
             _ = connections.join_next(), if !connections.is_empty() => {}
+            _ = count.tick() => audit::flush(&app).await,
             _ = tidy.tick() => {
-                if let Err(error) = app.store.tidy(now_unix()).await {
+                if let Err(error) = app.store.tidy().await {
                     tracing::warn!("sessions that are over could not be removed: {error}");
                 }
             }

@@ -1,8 +1,10 @@
 //! A firmware update, from the upload to the word of the one who installs it.
 
 use crate::app::{App, lock};
+use crate::audit;
 use crate::ports::System;
 use crate::upload::{self, Refused, Source};
+use model::audit::{Actor, Deed, Record};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -80,9 +82,15 @@ impl Turn {
 
     /// Installs what was taken in. It goes on when nobody waits for the answer: a browser that
     /// leaves must not stop a half-written slot.
-    pub(crate) fn install(self) -> JoinHandle<Result<(), String>> {
+    pub(crate) fn install(self, actor: Actor) -> JoinHandle<Result<(), String>> {
         tokio::spawn(async move {
+            // Before: afterwards the board starts into it at once.
+            let record = Record::done(actor, Deed::Firmware, "");
+            audit::note(&self.app, record.clone()).await;
             let outcome = self.system.install().await;
+            if outcome.is_err() {
+                audit::note(&self.app, record.result(&outcome)).await;
+            }
             if let Err(problem) = &outcome {
                 tracing::warn!("the firmware update was refused: {problem}");
                 upload::remove(&self.system.upload());

@@ -12,30 +12,39 @@
 //! gossip is needed for that. Who is a member is what the settings say, who is alive is whoever
 //! was heard; neither decides a failover.
 //!
-//! Another stream between each two keeps the settings the same on all of them ([`replicate`]).
+//! Another stream between each two keeps the settings the same on all of them ([`replicate`]); two
+//! more carry sessions of the admin page and audit logs. What one node asks another to do goes
+//! over a stream of its own ([`Handle::ask`]).
 //!
 //! A change of members takes effect at once: connections that lost their ground are cut. No clock
 //! decides anything here.
 
+mod action;
 mod alarms;
+mod audit;
 mod channel;
 mod counters;
 mod error;
+mod exchange;
 mod hello;
 mod identity;
 mod members;
 mod proof;
 mod report;
 mod runner;
+mod sessions;
 mod status;
 mod stream;
 mod sync;
 mod tls;
 
+pub use action::Actions;
+pub use audit::{AuditCopies, share_audit};
 pub use channel::{Handler, Pins, Service};
 pub use counters::Counters;
 pub use hello::Versions;
 pub use identity::{Identity, IdentityError};
 pub use runner::{Handle, Options, start};
+pub use sessions::{SharedSessions, share_sessions};
 pub use stream::SecureStream;
 pub use sync::replicate;

@@ -7,13 +7,16 @@
 //! operator states intent ("this board is a web server"), the derivation fills in the rest
 //! (servers, priorities, mirror source and targets), and what the document says itself wins.
 
+pub mod action;
 mod admin;
+pub mod audit;
 mod balancing;
 mod check;
 mod cluster;
 mod comments;
 mod decode;
 mod derive;
+mod difference;
 mod edit;
 mod error;
 mod net;
@@ -21,11 +24,13 @@ mod node;
 mod problem;
 pub mod provision;
 mod secret;
+pub mod session;
 mod settings;
 mod site;
 mod slot;
 pub mod status;
 mod text;
+pub mod token;
 mod units;
 mod virtual_router;
 mod wifi;
@@ -41,6 +46,7 @@ pub use derive::{
     DerivedBackend, DerivedFrontend, DerivedInstance, DerivedServer, DerivedSite, Effective,
     MirrorDuty, derive,
 };
+pub use difference::difference;
 pub use edit::{Edit, EditError};
 pub use error::BadValue;
 pub use net::{Bind, BindAddress, Cidr, Endpoint};

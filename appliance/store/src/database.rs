@@ -1,5 +1,6 @@
 //! Opening the database, or setting a damaged one aside.
 
+use crate::audit::AuditLog;
 use crate::error::StoreError;
 use crate::key_file::KeyFile;
 use crate::local::Local;
@@ -7,6 +8,7 @@ use crate::migrate::migrate;
 use crate::revisions::Revisions;
 use crate::sessions::Sessions;
 use control::Storage;
+use model::NodeId;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -76,9 +78,25 @@ impl Store {
         Revisions::new(self.shared.clone(), self.keys.clone())
     }
 
-    /// The admin page's sessions.
-    pub fn sessions(&self) -> Sessions {
-        Sessions::new(self.shared.clone())
+    /// The admin page's sessions. To be opened once: what is open knows more than the database.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sessions(&self) -> Result<Sessions, StoreError> {
+        Sessions::open(self.shared.clone())
+    }
+
+    /// The audit logs, as the node of this name writes its own. `clock_set` says whether its clock
+    /// is to be trusted.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn audit(
+        &self,
+        node: &NodeId,
+        clock_set: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<AuditLog, StoreError> {
+        AuditLog::open(self.shared.clone(), node, Box::new(clock_set))
     }
 
     /// What belongs to this board alone.

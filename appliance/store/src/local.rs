@@ -2,7 +2,8 @@
 
 use crate::database::Shared;
 use crate::error::StoreError;
-use model::NodeId;
+use model::token::{MOST, Token};
+use model::{Name, NodeId};
 use rusqlite::OptionalExtension;
 
 const NODE_ID: &str = "node_id";
@@ -91,6 +92,45 @@ impl Local {
     /// When it is not stored.
     pub fn set_boot_file_digest(&self, digest: &str) -> Result<(), StoreError> {
         self.set(BOOT_FILE, digest)
+    }
+
+    /// The tokens of programs, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
+        let connection = self.0.lock();
+        let mut statement = connection
+            .prepare_cached("SELECT value FROM local WHERE name GLOB 'token/*' ORDER BY name")?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let read = |text: String| {
+            serde_json::from_str(&text).map_err(|e| StoreError::Unreadable(e.to_string()))
+        };
+        rows.map(|row| read(row?)).collect()
+    }
+
+    /// Stores a new token; the inner error says why not.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub fn add_token(&self, token: &Token) -> Result<Result<(), String>, StoreError> {
+        if self.tokens()?.len() >= MOST {
+            return Ok(Err(format!("there are {MOST} tokens already; remove one first")));
+        }
+        let text =
+            serde_json::to_string(token).map_err(|e| StoreError::Unreadable(e.to_string()))?;
+        let sql = "INSERT INTO local (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        let stored = self.0.lock().execute(sql, [format!("token/{}", token.name), text])? == 1;
+        Ok(if stored { Ok(()) } else { Err("there is a token of that name already".to_owned()) })
+    }
+
+    /// Removes a token; false when there was none.
+    ///
+    /// # Errors
+    /// When it is not removed.
+    pub fn remove_token(&self, name: &Name) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM local WHERE name = ?";
+        Ok(self.0.lock().execute(sql, [format!("token/{name}")])? == 1)
     }
 
     fn get(&self, name: &str) -> Result<Option<String>, StoreError> {

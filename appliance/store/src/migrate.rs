@@ -4,8 +4,11 @@ use crate::error::StoreError;
 use rusqlite::Connection;
 
 /// Never changed once released: a new need is a new step.
-const STEPS: &[&str] =
-    &[include_str!("../migrations/001_start.sql"), include_str!("../migrations/002_document.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/001_start.sql"),
+    include_str!("../migrations/002_document.sql"),
+    include_str!("../migrations/003_services.sql"),
+];
 
 /// Brings a database to the newest schema, each step whole or not at all.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

@@ -107,21 +107,9 @@ fn a_newer_schema_is_left_alone() {
 }
 
 #[test]
-fn sessions_and_local_values() {
+fn local_values() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let sessions = store.sessions();
-    sessions.save("a", b"1", 100).unwrap();
-    sessions.save("a", b"2", 200).unwrap();
-    sessions.save("b", b"3", 300).unwrap();
-    assert_eq!(sessions.load("a").unwrap().as_deref(), Some(&b"2"[..]));
-    sessions.delete_expired(250).unwrap();
-    assert_eq!(sessions.load("a").unwrap(), None);
-    sessions.save("c", b"4", 300).unwrap();
-    sessions.delete_all_except(Some("c")).unwrap();
-    assert_eq!(sessions.load("b").unwrap(), None);
-    sessions.delete_all_except(None).unwrap();
-    assert_eq!(sessions.load("c").unwrap(), None);
 
     let local = store.local();
     assert!(local.claim("first").unwrap());

@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde_json::json;
 
 async fn order(ctx: &Ctx, order: Order, what: &str) -> Response {
-    match give(&ctx.app, order).await {
+    match give(ctx, order).await {
         Ok(()) => {
             tracing::info!(from = %ctx.visitor.address, "{what} was asked for by a program");
             (StatusCode::ACCEPTED, Json(json!({ "accepted": what }))).into_response()

@@ -14,7 +14,7 @@ pub(crate) async fn post(ctx: Ctx, Path(name): Path<String>) -> Response {
     let Ok(name) = name.parse::<Name>() else {
         return refused(StatusCode::NOT_FOUND, "there is no virtual router of that name");
     };
-    match hand_over(&ctx.app, &name).await {
+    match hand_over(&ctx, &name).await {
         Ok(report) => Json(json!({
             "name": report.name,
             "holder": report.holder,

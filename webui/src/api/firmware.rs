@@ -36,7 +36,7 @@ pub(crate) async fn put(ctx: Ctx, Extension(incoming): Extension<Incoming>) -> R
         Err(refused) => return problem(status(&refused), &refused.sentence()),
     };
     tracing::info!(from = %ctx.visitor.address, size, "a firmware bundle was uploaded");
-    match turn.install().await {
+    match turn.install(ctx.visitor.actor.clone()).await {
         Ok(Ok(())) => {
             let body = json!({ "accepted": "firmware", "size": size });
             (StatusCode::ACCEPTED, Json(body)).into_response()

@@ -2,6 +2,7 @@
 
 use super::{Ctx, Shell, cluster_name, node_name, page, page_with, see};
 use crate::app::{lock, now_unix};
+use crate::audit;
 use crate::claim_window::{self, Closed};
 use crate::error::{Failure, PageResult};
 use crate::forms::Field;
@@ -10,6 +11,7 @@ use crate::password::{SHORTEST, USER, acceptable};
 use crate::session::{KEY, SignedIn, fingerprint};
 use askama::Template;
 use http::{StatusCode, header};
+use model::audit::{Actor, Deed, Record};
 use std::time::{Duration, Instant};
 use tower_sessions::Session;
 
@@ -183,6 +185,7 @@ pub(crate) async fn claim_now(ctx: Ctx, session: Session) -> PageResult {
         ));
     }
     tracing::info!(from = %ctx.visitor.address, "this node was claimed");
+    ctx.note(Deed::Claimed, "").await;
     lock(&ctx.app.throttle).succeeded(ctx.visitor.address);
     sign_in(&ctx, &session, print).await?;
     if name.is_some() {
@@ -255,6 +258,7 @@ pub(crate) async fn login_now(ctx: Ctx, session: Session) -> PageResult {
     };
     if !right || ctx.form.first("username").trim() != USER {
         tracing::warn!(from = %ctx.visitor.address, "a sign-in failed");
+        audit::failed(&ctx.app, ctx.visitor.address).await;
         let error = "User or password is wrong.".to_owned();
         return login_page(&ctx, StatusCode::UNAUTHORIZED, Some(error));
     }
@@ -271,7 +275,9 @@ pub(crate) fn local(next: &str) -> String {
 }
 
 async fn sign_in(ctx: &Ctx, session: &Session, credential: String) -> Result<(), Failure> {
-    let signed_in = SignedIn::new(now_unix(), credential).map_err(Failure::inside)?;
+    let node = ctx.snapshot().node().clone();
+    let signed_in = SignedIn::new(now_unix(), credential, ctx.visitor.address, node)
+        .map_err(Failure::inside)?;
     let failed = |e: tower_sessions::session::Error| {
         Failure::inside(format!("the session cannot be stored: {e}"))
     };
@@ -283,7 +289,12 @@ async fn sign_in(ctx: &Ctx, session: &Session, credential: String) -> Result<(),
     let idle = time::Duration::milliseconds(i64::from(idle.0));
     session.set_expiry(Some(tower_sessions::Expiry::OnInactivity(idle)));
     session.insert(KEY, &signed_in).await.map_err(failed)?;
+    session.save().await.map_err(failed)?;
     tracing::info!(from = %ctx.visitor.address, "the operator signed in");
+    let id = session.id().map(|id| id.to_string()).unwrap_or_default();
+    let actor =
+        Actor::Session { session: model::session::short(&id), address: ctx.visitor.address };
+    audit::note(&ctx.app, Record::done(actor, Deed::SignIn, "")).await;
     Ok(())
 }
 
@@ -305,7 +316,7 @@ fn busy(ctx: &Ctx, page: impl Fn(&Ctx, StatusCode, Option<String>) -> PageResult
 pub(crate) async fn logout(ctx: Ctx, session: Session) -> PageResult {
     let ended = session.flush().await;
     ended.map_err(|e| Failure::inside(format!("the session cannot be ended: {e}")))?;
-    ctx.app.sessions_changed();
+    ctx.note(Deed::SignOut, "").await;
     Ok(see("/login?out=1"))
 }
 
@@ -331,7 +342,10 @@ pub(crate) async fn password_now(ctx: Ctx, session: Session) -> PageResult {
             lock(&ctx.app.throttle).withdrawn(ctx.visitor.address);
             return busy(&ctx, password_page);
         }
-        Ok(false) => return refuse("The password you have now is another one."),
+        Ok(false) => {
+            audit::failed(&ctx.app, ctx.visitor.address).await;
+            return refuse("The password you have now is another one.");
+        }
         Ok(true) => lock(&ctx.app.throttle).succeeded(ctx.visitor.address),
     }
     let password = match chosen(&ctx) {
@@ -345,10 +359,10 @@ pub(crate) async fn password_now(ctx: Ctx, session: Session) -> PageResult {
     let print = fingerprint(&hash);
     ctx.app.set_password(hash).await.map_err(Failure::inside)?;
     // This session goes on under a new id; every other one is over.
-    sign_in(&ctx, &session, print).await?;
     let ended = ctx.app.store.end_others(None).await;
     ended.map_err(|e| Failure::inside(format!("the other sessions cannot be ended: {e}")))?;
-    ctx.app.sessions_changed();
+    ctx.note(Deed::Password, "").await;
+    sign_in(&ctx, &session, print).await?;
     tracing::info!(from = %ctx.visitor.address, "the password was changed");
     Ok(see("/more?password=1"))
 }

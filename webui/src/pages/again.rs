@@ -58,6 +58,7 @@ pub(crate) async fn prove(ctx: Ctx, session: Session) -> PageResult {
         }
         Ok(false) => {
             tracing::warn!(from = %ctx.visitor.address, "the password was not proven again");
+            crate::audit::failed(&ctx.app, ctx.visitor.address).await;
             let error = "This is not the password.".to_owned();
             return again_page(&ctx, StatusCode::UNAUTHORIZED, Some(error));
         }

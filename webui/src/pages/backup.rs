@@ -11,6 +11,7 @@ use axum::Extension;
 use axum::response::IntoResponse;
 use control::{Change, Rejected};
 use http::{StatusCode, header};
+use model::audit::Deed;
 use model::{Edit, Revision, Settings};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -121,6 +122,7 @@ pub(crate) async fn make(ctx: Ctx) -> PageResult {
         Ok(Err(why)) => refused(&ctx, Part::Make, why.to_string()),
         Ok(Ok(file)) => {
             tracing::info!(from = %ctx.visitor.address, "a backup was made");
+            ctx.note(Deed::BackupMade, name.clone()).await;
             let head = [
                 (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
                 (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
@@ -275,12 +277,16 @@ pub(crate) async fn restore(ctx: Ctx) -> PageResult {
         other => other?,
     };
     tracing::info!(from = %ctx.visitor.address, "a backup was restored");
+    let made = &pending.contents.made;
+    ctx.note(Deed::BackupRestored, format!("of {}, made by {}", made.cluster, made.by)).await;
     let hash = pending.contents.password_hash.filter(|_| ctx.form.has("password"));
     match hash {
         None => Ok(done(outcome, "/history")),
         Some(hash) => {
             ctx.app.set_password(hash).await.map_err(Failure::inside)?;
-            ctx.app.sessions_changed();
+            ctx.note(Deed::Password, "from the backup").await;
+            let ended = ctx.app.store.end_others(None).await;
+            ended.map_err(|e| Failure::inside(format!("the sessions cannot be ended: {e}")))?;
             // Signed in with a password that is none any more.
             Ok(see("/login?restored=1"))
         }

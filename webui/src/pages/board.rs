@@ -11,6 +11,7 @@ use crate::view::board::{Group, groups};
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
+use model::audit::Deed;
 use model::status::{NodeReport, VrrpState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,14 @@ impl Order {
         }
     }
 
+    const fn deed(self) -> Deed {
+        match self {
+            Self::Reboot => Deed::Reboot,
+            Self::PowerOff => Deed::PowerOff,
+            Self::Reset => Deed::FactoryReset,
+        }
+    }
+
     fn waiting(self, app: &App) -> Waiting {
         let (title, text, then) = match self {
             Self::Reboot => (
@@ -188,9 +197,19 @@ fn system(app: &App) -> Result<Arc<dyn System>, Failure> {
     app.ports.system.clone().ok_or_else(none)
 }
 
-/// Gives the order; Ok when it was not refused.
-pub(crate) async fn give(app: &App, order: Order) -> Result<(), Failure> {
-    let system = system(app)?;
+/// Gives the order and writes that down; Ok when it was not refused.
+pub(crate) async fn give(ctx: &Ctx, order: Order) -> Result<(), Failure> {
+    let system = system(&ctx.app)?;
+    // Before it is given: afterwards there may be nobody left to write.
+    ctx.note(order.deed(), "").await;
+    let result = obeyed(system, order).await;
+    if result.is_err() {
+        ctx.tried(order.deed(), "", &result).await;
+    }
+    result
+}
+
+async fn obeyed(system: Arc<dyn System>, order: Order) -> Result<(), Failure> {
     // On its own: the answer to the browser may be the last thing this process does.
     let done = tokio::spawn(async move {
         match order {
@@ -217,7 +236,7 @@ async fn obey(ctx: &Ctx, order: Order) -> PageResult {
     if let Some(first) = prove(ctx, order) {
         return Ok(first);
     }
-    give(&ctx.app, order).await?;
+    give(ctx, order).await?;
     tracing::info!(from = %ctx.visitor.address, "{} was asked for on the page", order.verb());
     let mut answer = page(&order.waiting(&ctx.app))?;
     *answer.status_mut() = StatusCode::ACCEPTED;
@@ -250,6 +269,7 @@ pub(crate) async fn reset(ctx: Ctx) -> PageResult {
 
 pub(crate) async fn blink(ctx: Ctx) -> PageResult {
     let blinked = system(&ctx.app)?.blink(BLINK_SECONDS).await;
+    ctx.note(Deed::Blink, "").await;
     match blinked {
         Ok(()) => Ok(super::see("/board?blinks=1")),
         Err(why) => {

@@ -11,8 +11,10 @@ use askama::Template;
 use axum::extract::Path;
 use control::Snapshot;
 use http::StatusCode;
-use model::status::{FailoverReport, NodeReport};
-use model::{DEFAULT_INSTANCE, Edit, Name, Role, VrrpInstance};
+use model::action::{Action, Reply};
+use model::audit::Deed;
+use model::status::{FailoverReport, NodeReport, VrrpState};
+use model::{DEFAULT_INSTANCE, Edit, Name, NodeId, Role, VrrpInstance};
 use std::time::Instant;
 
 struct Last {
@@ -109,23 +111,53 @@ pub(crate) async fn show(ctx: Ctx) -> PageResult {
     page(&FailoverPage { shell: ctx.shell("Failover", "failover"), routers, disabled })
 }
 
-/// Why a failover was not even tried, or what came of it.
-pub(crate) async fn hand_over(app: &App, name: &Name) -> Result<FailoverReport, Failure> {
+/// The other node that says it holds the floating IPs of a virtual router.
+fn master_elsewhere(app: &App, name: &Name) -> Option<NodeId> {
+    let holds = |report: &NodeReport| {
+        let mut routers = report.status.vrrp.iter();
+        routers.any(|v| v.name == *name && v.state == VrrpState::Master)
+    };
+    let mut reports = app.ports.board.nodes().into_iter();
+    // This node's own report is the first one.
+    if reports.next().is_some_and(|own| holds(&own)) {
+        return None;
+    }
+    reports.find(|r| r.reachable && holds(r)).map(|r| r.status.id)
+}
+
+async fn asked(ctx: &Ctx, name: &Name) -> Result<FailoverReport, String> {
+    let Some(master) = master_elsewhere(&ctx.app, name) else {
+        return ctx.app.ports.failover.failover(name).await;
+    };
+    let author = ctx.visitor.address.to_string();
+    let action = Action::Failover { instance: name.clone() };
+    match ctx.app.ports.remote.ask(&master, &author, action).await? {
+        Reply::Failover(report) => Ok(report),
+        _ => Err(format!("node {master} gave an answer that makes no sense; is it older?")),
+    }
+}
+
+/// Why a failover was not even tried, or what came of it. Whichever node holds the floating IPs
+/// is the one that hands them over.
+pub(crate) async fn hand_over(ctx: &Ctx, name: &Name) -> Result<FailoverReport, Failure> {
+    let app = &ctx.app;
     if !app.snapshot().effective.vrrp.iter().any(|v| v.instance.name == *name) {
         return Err(Failure::not_found(format!("There is no virtual router {name}.")));
     }
-    let result = app.ports.failover.failover(name).await;
+    let result = asked(ctx, name).await;
     let last = LastFailover { at: Instant::now(), result: result.clone() };
     lock(&app.failovers).insert(name.clone(), last);
     app.ports.board.touch();
-    result.map_err(|error| {
+    let result = result.map_err(|error| {
         Failure::new(StatusCode::CONFLICT, "The failover did not happen", sentence(&error))
-    })
+    });
+    ctx.tried(Deed::Failover, name.to_string(), &result).await;
+    result
 }
 
 pub(crate) async fn start(ctx: Ctx, Path(name): Path<String>) -> PageResult {
     let name: Name = named(&name)?;
-    match hand_over(&ctx.app, &name).await {
+    match hand_over(&ctx, &name).await {
         // The page says what came of it, good or bad.
         Err(failure) if failure.status() == StatusCode::NOT_FOUND => Err(failure),
         _ => Ok(see("/failover")),

@@ -145,7 +145,7 @@ pub(crate) async fn install(ctx: Ctx, Extension(incoming): Extension<Incoming>) 
     let size = turn.receive(source).await.map_err(|refused| refusal(&refused))?;
     tracing::info!(from = %ctx.visitor.address, size, "a firmware bundle was uploaded");
     // The page shows what comes of it.
-    drop(turn.install());
+    drop(turn.install(ctx.visitor.actor.clone()));
     Ok(super::see("/firmware"))
 }
 

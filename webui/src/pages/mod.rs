@@ -16,12 +16,15 @@ pub(crate) mod log;
 pub(crate) mod more;
 pub(crate) mod nodes;
 pub(crate) mod overview;
+pub(crate) mod sessions;
 pub(crate) mod sites;
 pub(crate) mod stats;
+pub(crate) mod tokens;
 pub(crate) mod wifi;
 
 use crate::app::App;
 use crate::assets;
+use crate::audit;
 use crate::error::{Failure, PageResult};
 use crate::forms::{Base, Pairs, Submitted};
 use crate::gate::{Visitor, WholeBody};
@@ -32,6 +35,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use control::{Outcome, Snapshot};
 use http::StatusCode;
 use http::request::Parts;
+use model::audit::{Deed, Record};
 use std::sync::Arc;
 
 /// What a request brings: who asks, and what about.
@@ -71,6 +75,23 @@ impl Ctx {
             Some(base) => Ok(Some(base.current(&self.app.ports.control).await?)),
             None => Ok(None),
         }
+    }
+
+    /// Writes down what this visitor did.
+    pub(crate) async fn note(&self, deed: Deed, object: impl Into<String>) {
+        audit::note(&self.app, Record::done(self.visitor.actor.clone(), deed, object)).await;
+    }
+
+    /// Writes down what this visitor tried, with what came of it.
+    pub(crate) async fn tried<T>(
+        &self,
+        deed: Deed,
+        object: impl Into<String>,
+        result: &Result<T, Failure>,
+    ) {
+        let result = result.as_ref().map_err(|failure| failure.text().to_owned());
+        let record = Record::done(self.visitor.actor.clone(), deed, object).result(&result);
+        audit::note(&self.app, record).await;
     }
 
     pub(crate) fn cluster(&self) -> ClusterView {

@@ -9,6 +9,7 @@ use askama::Template;
 use axum::extract::Path;
 use control::Snapshot;
 use http::StatusCode;
+use model::audit::Deed;
 use model::status::{MirrorPhase, NodeReport};
 use model::{DEFAULT_SITE, Edit, Name, Role};
 
@@ -158,6 +159,7 @@ pub(crate) async fn approve(ctx: &Ctx, name: &Name) -> Result<(), Failure> {
         ));
     }
     ctx.app.ports.mirror.approve(name).await;
+    ctx.note(Deed::DeletionApproved, name.to_string()).await;
     ctx.app.ports.board.touch();
     Ok(())
 }

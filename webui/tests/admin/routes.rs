@@ -14,6 +14,11 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/backup", &["GET"]),
     ("/diagnostics", &["GET"]),
     ("/admin", &["GET", "POST"]),
+    ("/sessions", &["GET"]),
+    ("/sessions/end", &["POST"]),
+    ("/sessions/end-all", &["POST"]),
+    ("/tokens", &["GET", "POST"]),
+    ("/tokens/x/remove", &["POST"]),
     ("/more", &["GET"]),
     ("/found", &["GET"]),
     ("/found/look", &["POST"]),
@@ -192,7 +197,7 @@ async fn nothing_is_open_without_a_session() {
 #[tokio::test]
 async fn a_session_that_is_over_opens_nothing() {
     let (node, mut browser) = signed_in().await;
-    let idle = i64::from(node.control.snapshot().settings.admin.session_idle.0 / 1000);
+    let idle = u64::from(node.control.snapshot().settings.admin.session_idle.0 / 1000);
     let token = browser.get("/more").await.field("csrf");
     let cookies = browser.cookies.clone();
     support::end(&node, idle + 1);

@@ -10,47 +10,147 @@ pub(crate) mod neighbours;
 use neighbours::Neighbours;
 
 use control::{Control, Engine, MemoryStorage, StatusBoard, Storage};
+use model::action::{Action, Reply};
+use model::audit;
+use model::session::Session;
 use model::status::{
     FailoverReport, GatewayTry, NetworkCheck, PeerTry, ServerTry, TimeTry, Try, WifiSecurity,
     WifiSeen, WifiTrial, WifiVerdict,
 };
+use model::token::Token;
 use model::{Country, Name, NodeId, Settings, WifiNetwork};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 use webui::{
-    AccessLog, Answer, Credentials, Failover, FailoverFuture, Journal, MirrorApproval, Ports,
-    Probes, Radio, SessionRows, System,
+    AccessLog, Answer, Audit, Credentials, Failover, FailoverFuture, Journal, MirrorApproval,
+    Ports, Probes, Radio, Remote, SessionRows, System, Tokens,
 };
 
-#[derive(Default)]
 pub(crate) struct Rows {
-    pub(crate) rows: Mutex<BTreeMap<String, (Vec<u8>, i64)>>,
+    pub(crate) rows: Mutex<BTreeMap<String, Session>>,
     pub(crate) saves: AtomicUsize,
+    pub(crate) endings: watch::Sender<u64>,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        let endings = watch::channel(0).0;
+        Self { rows: Mutex::default(), saves: AtomicUsize::default(), endings }
+    }
 }
 
 impl SessionRows for Rows {
-    fn load(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
-        Ok(self.rows.lock().unwrap().get(id).map(|r| r.0.clone()))
+    fn load(&self, id: &str) -> Result<Option<Session>, String> {
+        Ok(self.rows.lock().unwrap().get(id).cloned())
     }
-    fn save(&self, id: &str, data: &[u8], expires_at_unix: i64) -> Result<(), String> {
+    fn save(&self, session: &Session) -> Result<(), String> {
         self.saves.fetch_add(1, Ordering::Relaxed);
-        self.rows.lock().unwrap().insert(id.to_owned(), (data.to_vec(), expires_at_unix));
+        self.rows.lock().unwrap().insert(session.id.clone(), session.clone());
         Ok(())
     }
-    fn delete(&self, id: &str) -> Result<(), String> {
+    fn list(&self) -> Result<Vec<Session>, String> {
+        Ok(self.rows.lock().unwrap().values().cloned().collect())
+    }
+    fn end(&self, id: &str) -> Result<(), String> {
         self.rows.lock().unwrap().remove(id);
+        self.endings.send_modify(|n| *n += 1);
         Ok(())
     }
-    fn delete_all_except(&self, id: Option<&str>) -> Result<(), String> {
+    fn end_all_except(&self, id: Option<&str>) -> Result<(), String> {
         self.rows.lock().unwrap().retain(|k, _| Some(k.as_str()) == id);
+        self.endings.send_modify(|n| *n += 1);
         Ok(())
     }
-    fn delete_expired(&self, now_unix: i64) -> Result<(), String> {
-        self.rows.lock().unwrap().retain(|_, (_, expires)| *expires > now_unix);
+    fn tidy(&self) -> Result<(), String> {
+        self.rows.lock().unwrap().retain(|_, session| session.left_ms > 0);
         Ok(())
+    }
+    fn endings(&self) -> watch::Receiver<u64> {
+        self.endings.subscribe()
+    }
+}
+
+/// An audit log in memory.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) entries: Mutex<Vec<audit::Entry>>,
+}
+
+impl Audit for Written {
+    fn record(&self, record: &audit::Record) -> Result<(), String> {
+        let (actor, name, address) = record.actor.parts();
+        let mut entries = self.entries.lock().unwrap();
+        let seq = u64::try_from(entries.len()).unwrap() + 1;
+        entries.push(audit::Entry {
+            node: "lbmaster".parse().unwrap(),
+            seq,
+            at_ms: 1_795_371_120_000 + i64::try_from(seq).unwrap() * 1000,
+            clock_set: true,
+            actor: actor.to_owned(),
+            name,
+            address,
+            deed: record.deed.key().to_owned(),
+            object: record.object.clone(),
+            before: record.before.clone(),
+            after: record.after.clone(),
+            failure: record.failure.clone().unwrap_or_default(),
+            ..audit::Entry::default()
+        });
+        Ok(())
+    }
+    fn list(&self, query: &audit::Query) -> Result<audit::Listed, String> {
+        let entries = self.entries.lock().unwrap();
+        let upto = query.after.as_ref().map_or(u64::MAX, |t| t.parse().unwrap());
+        let wanted = |e: &&audit::Entry| {
+            e.seq < upto
+                && query.node.as_ref().is_none_or(|n| *n == e.node)
+                && query.deed.as_ref().is_none_or(|d| *d == e.deed)
+                && query.words.split_whitespace().all(|w| format!("{e:?}").contains(w))
+        };
+        let mut found: Vec<_> = entries.iter().rev().filter(wanted).cloned().collect();
+        let more = found.len() > query.limit;
+        found.truncate(query.limit);
+        let next = found.last().filter(|_| more).map(|e| e.seq.to_string());
+        Ok(audit::Listed { entries: found, next, complaints: Vec::new() })
+    }
+}
+
+/// Other nodes that note what they are asked and answer as they are set.
+pub(crate) struct Others {
+    pub(crate) asked: Mutex<Vec<(NodeId, String, Action)>>,
+    pub(crate) answer: Mutex<Result<Reply, String>>,
+}
+
+impl Remote for Others {
+    fn ask<'a>(&'a self, node: &'a NodeId, author: &'a str, action: Action) -> Answer<'a, Reply> {
+        self.asked.lock().unwrap().push((node.clone(), author.to_owned(), action));
+        let answer = self.answer.lock().unwrap().clone();
+        Box::pin(async { answer })
+    }
+}
+
+/// Tokens in memory.
+#[derive(Default)]
+pub(crate) struct Keys(pub(crate) Mutex<BTreeMap<Name, Token>>);
+
+impl Tokens for Keys {
+    fn list(&self) -> Result<Vec<Token>, String> {
+        Ok(self.0.lock().unwrap().values().cloned().collect())
+    }
+    fn add(&self, token: &Token) -> Result<(), String> {
+        let mut tokens = self.0.lock().unwrap();
+        if tokens.contains_key(&token.name) {
+            return Err("there is a token of that name already".to_owned());
+        }
+        tokens.insert(token.name.clone(), token.clone());
+        Ok(())
+    }
+    fn remove(&self, name: &Name) -> Result<bool, String> {
+        Ok(self.0.lock().unwrap().remove(name).is_some())
     }
 }
 
@@ -303,6 +403,9 @@ pub(crate) struct Node {
     pub(crate) ports: Ports,
     pub(crate) rows: Arc<Rows>,
     pub(crate) password: Arc<Password>,
+    pub(crate) tokens: Arc<Keys>,
+    pub(crate) audit: Arc<Written>,
+    pub(crate) others: Arc<Others>,
     pub(crate) failover: Arc<HandOver>,
     pub(crate) approved: Arc<Approved>,
     pub(crate) system: Arc<Board>,
@@ -413,6 +516,9 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         status.uptime_ms = since.load(Ordering::Relaxed);
         status.system.uptime_ms = status.uptime_ms;
     });
+    let tokens = Arc::new(Keys::default());
+    let audit = Arc::new(Written::default());
+    let others = Arc::new(Others { asked: Mutex::default(), answer: Mutex::new(Ok(Reply::Done)) });
     let failover = Arc::new(HandOver { answer: Mutex::new(Ok(("192.168.1.12", 1.4))) });
     let approved = Arc::new(Approved::default());
     let log = vec![
@@ -424,6 +530,9 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         board: board.clone(),
         sessions: rows.clone(),
         credentials: password.clone(),
+        tokens: tokens.clone(),
+        audit: audit.clone(),
+        remote: others.clone(),
         failover: failover.clone(),
         access_log: Arc::new(Log(log)),
         mirror: approved.clone(),
@@ -438,6 +547,9 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         ports,
         rows,
         password,
+        tokens,
+        audit,
+        others,
         failover,
         approved,
         system,
@@ -452,23 +564,16 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
 }
 
 /// Lets the time pass since the password was last typed in any session.
-pub(crate) fn age(node: &Node, seconds: i64) {
-    earlier(node, "proven", seconds);
+pub(crate) fn age(node: &Node, seconds: u64) {
+    for session in node.rows.rows.lock().unwrap().values_mut() {
+        session.proven_ms += seconds * 1000;
+    }
 }
 
 /// Lets every session lie idle for so long; the rows themselves stay.
-pub(crate) fn end(node: &Node, seconds: i64) {
-    earlier(node, "seen", seconds);
-}
-
-fn earlier(node: &Node, what: &str, seconds: i64) {
-    for (data, _) in node.rows.rows.lock().unwrap().values_mut() {
-        // As text: ids are numbers that no `serde_json::Value` holds.
-        let row = String::from_utf8(data.clone()).unwrap();
-        let key = format!("\"{what}\":");
-        let (before, rest) = row.split_once(&key).unwrap();
-        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap());
-        let earlier = number.parse::<i64>().unwrap() - seconds;
-        *data = format!("{before}{key}{earlier}{after}").into_bytes();
+pub(crate) fn end(node: &Node, seconds: u64) {
+    for session in node.rows.rows.lock().unwrap().values_mut() {
+        session.unused_ms += seconds * 1000;
+        session.age_ms += seconds * 1000;
     }
 }
