@@ -86,7 +86,7 @@ fn links(node: &model::Node) -> Vec<LinkStatus> {
             running: true,
             mac: format!("b8:27:eb:5e:ed:{n:02x}"),
             addresses: link.address.into_iter().collect(),
-            dhcp: None,
+            ..LinkStatus::default()
         })
         .collect()
 }

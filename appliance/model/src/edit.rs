@@ -4,13 +4,15 @@ use crate::admin::Admin;
 use crate::balancing::{Backend, DEFAULT_BACKEND, Frontend, Server, ServerState};
 use crate::cluster::Cluster;
 use crate::derive::{default_backend, web_servers};
+use crate::net::Cidr;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::site::Site;
-use crate::text::{DeviceId, Name, NodeId};
+use crate::text::{DeviceId, InterfaceName, Name, NodeId};
 use crate::units::Weight;
 use crate::virtual_router::VrrpInstance;
 use crate::wifi::Wifi;
+use std::net::Ipv4Addr;
 
 /// One change. `Put…` adds an entry or replaces the one of the same name.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +63,25 @@ pub enum Edit {
     RemoveVrrp(Name),
     /// The `admin` section.
     PutAdmin(Admin),
+    /// A change of a board's address or router that nobody confirmed goes back.
+    TakeBack(TakeBack),
+}
+
+/// What one interface had before a change that could have locked everybody out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakeBack {
+    /// The board.
+    pub node: NodeId,
+    /// Its interface, `eth0` or `wlan0`.
+    pub interface: InterfaceName,
+    /// The static address it had.
+    pub address: Option<Cidr>,
+    /// The router it had of its own.
+    pub gateway: Option<Ipv4Addr>,
+    /// The cluster's router, where it was that which had changed.
+    pub cluster_gateway: Option<Option<Ipv4Addr>>,
+    /// What happened, for the history: a whole sentence without its full stop.
+    pub why: String,
 }
 
 /// An edit that names something the settings do not have.
@@ -116,6 +137,23 @@ impl Edit {
                 remove(&mut settings.vrrp, "virtual router", n.as_str(), |e| &e.name == n)?
             }
             Self::PutAdmin(a) => settings.admin = a.clone(),
+            Self::TakeBack(before) => {
+                let missing = || EditError { kind: "node", name: before.node.to_string() };
+                let mut nodes = settings.nodes.iter_mut();
+                let node = nodes.find(|n| n.id == before.node).ok_or_else(missing)?;
+                let link = match before.interface.as_str() {
+                    "eth0" => &mut node.eth0,
+                    "wlan0" => &mut node.wlan0,
+                    other => {
+                        return Err(EditError { kind: "interface", name: other.to_owned() });
+                    }
+                };
+                link.address = before.address;
+                link.gateway = before.gateway;
+                if let Some(gateway) = before.cluster_gateway {
+                    settings.cluster.gateway = gateway;
+                }
+            }
         }
         Ok(())
     }
@@ -144,6 +182,7 @@ impl Edit {
             Self::PutVrrp(v) => format!("changed virtual router {}", v.name),
             Self::RemoveVrrp(n) => format!("removed virtual router {n}"),
             Self::PutAdmin(_) => "changed the admin page's settings".to_owned(),
+            Self::TakeBack(before) => before.why.clone(),
         }
     }
 }

@@ -47,7 +47,7 @@ pub use derive::{
     MirrorDuty, derive,
 };
 pub use difference::difference;
-pub use edit::{Edit, EditError};
+pub use edit::{Edit, EditError, TakeBack};
 pub use error::BadValue;
 pub use net::{Bind, BindAddress, Cidr, Endpoint};
 pub use node::{Link, Node, Role};

@@ -189,6 +189,35 @@ fn spans_of_time_are_haproxys() {
 }
 
 #[test]
+fn a_change_of_the_network_is_taken_back_and_nothing_else() {
+    let before = reference();
+    let mut settings = before.clone();
+    settings.nodes[1].eth0.address = "192.168.9.9/24".parse().ok();
+    settings.nodes[1].eth0.gateway = "192.168.9.1".parse().ok();
+    settings.nodes[1].eth0.dns = vec!["9.9.9.9".parse().unwrap()];
+    settings.cluster.gateway = "192.168.1.254".parse().ok();
+    let mut edit = TakeBack {
+        node: "web02".parse().unwrap(),
+        interface: "eth0".parse().unwrap(),
+        address: before.nodes[1].eth0.address,
+        gateway: before.nodes[1].eth0.gateway,
+        cluster_gateway: None,
+        why: "Web02's address change was taken back".to_owned(),
+    };
+    Edit::TakeBack(edit.clone()).apply(&mut settings).unwrap();
+    let mut expected = before.clone();
+    expected.nodes[1].eth0.dns = vec!["9.9.9.9".parse().unwrap()];
+    expected.cluster.gateway = "192.168.1.254".parse().ok();
+    assert_eq!(settings, expected);
+    edit.cluster_gateway = Some(before.cluster.gateway);
+    Edit::TakeBack(edit.clone()).apply(&mut settings).unwrap();
+    assert_eq!(settings.cluster.gateway, before.cluster.gateway);
+    assert_eq!(Edit::TakeBack(edit.clone()).sentence(), edit.why);
+    edit.node = "gone".parse().unwrap();
+    assert!(Edit::TakeBack(edit).apply(&mut settings).is_err());
+}
+
+#[test]
 fn binds_are_haproxys() {
     for text in ["floating:80", "*:8080", "192.168.1.15:80"] {
         assert_eq!(text.parse::<Bind>().unwrap().to_string(), text);

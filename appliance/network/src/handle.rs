@@ -1,9 +1,13 @@
 //! What the rest of the appliance may ask of this crate.
 
+use crate::neighbours::runner::Found;
+use crate::neighbours::watch::Finding;
 use crate::plan::{Learned, Wanted};
+use crate::trial::trials::Command;
+use crate::trial::words;
 use crate::view::View;
-use model::Cidr;
-use model::status::LinkStatus;
+use model::status::{AddressConflict, LinkStatus, NetworkTrial, TrialState};
+use model::{ADMIN_PORT, Cidr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +17,7 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug, Default)]
 pub struct Handle {
     links: Arc<Mutex<Vec<LinkStatus>>>,
+    commands: Arc<Mutex<Vec<Command>>>,
     addresses: Arc<Mutex<BTreeMap<String, Ipv4Addr>>>,
     reserved: Arc<Mutex<BTreeSet<String>>>,
     setups: Arc<Mutex<Setups>>,
@@ -80,6 +85,48 @@ impl Handle {
         }
     }
 
+    /// The operator has opened the page at this address of this node and says that the change of
+    /// addresses that is tried may stay.
+    ///
+    /// # Errors
+    /// When nothing is tried, or the page was opened where it will be gone: what to do.
+    pub fn keep(&self, through: Ipv4Addr) -> Result<(), String> {
+        let links = self.links();
+        let mut tried = links.iter().filter_map(|link| {
+            let trial = link.trial.as_ref()?;
+            matches!(trial.state, TrialState::Trying { .. }).then_some((link, trial))
+        });
+        let Some((link, trial)) = tried.next() else {
+            return Err("no change of addresses is being tried on this node".to_owned());
+        };
+        let Some(address) = trial.address else {
+            return Err(format!("{} has no new address yet; try again in a moment", link.name));
+        };
+        let here = link.addresses.iter().any(|a| a.addr() == through);
+        if here && through != address {
+            return Err(format!(
+                "this page was opened at {through}, the address before the change; open it at                  http://{address}:{ADMIN_PORT}/ and keep the change there"
+            ));
+        }
+        self.command(Command::Keep);
+        Ok(())
+    }
+
+    /// What the settings say at this moment is right, because it was said at the board itself.
+    /// Never blocks.
+    pub fn vouch(&self) {
+        self.command(Command::Vouch);
+    }
+
+    fn command(&self, command: Command) {
+        lock(&self.commands).push(command);
+        self.news.notify_one();
+    }
+
+    pub(crate) fn commands(&self) -> Vec<Command> {
+        std::mem::take(&mut *lock(&self.commands))
+    }
+
     pub(crate) fn reserved(&self) -> BTreeSet<String> {
         lock(&self.reserved).clone()
     }
@@ -89,32 +136,77 @@ impl Handle {
     }
 
     /// True if this is news.
-    pub(crate) fn set(&self, wanted: &Wanted, known: &Learned, view: &View) -> bool {
+    pub(crate) fn set(&self, wanted: &Wanted, known: &Learned, seen: &Seen<'_>) -> bool {
+        let view = seen.view;
         let reached = wanted.links.iter().filter(|link| {
             let running = view.interface(&link.name).is_some_and(|i| i.up && i.running);
             running && !link.address.addr().is_link_local()
         });
         let reached = reached.map(|link| (link.name.clone(), link.address.addr())).collect();
         *lock(&self.addresses) = reached;
-        let links = links(wanted, known, view);
+        let links = links(wanted, known, seen);
         let mut held = lock(&self.links);
-        let news = *held != links;
+        let news = held.len() != links.len()
+            || held
+                .iter()
+                .zip(&links)
+                .any(|(old, new)| without_seconds(old) != without_seconds(new));
         *held = links;
         news
     }
 }
 
+/// What was found out about the interfaces.
+pub(crate) struct Seen<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) found: &'a BTreeMap<String, Found>,
+    pub(crate) trials: &'a BTreeMap<String, NetworkTrial>,
+}
+
+/// That a second has passed is no news.
+fn without_seconds(link: &LinkStatus) -> LinkStatus {
+    let mut link = link.clone();
+    if let Some(NetworkTrial { state: TrialState::Trying { seconds_left, .. }, .. }) =
+        &mut link.trial
+    {
+        *seconds_left = 0;
+    }
+    link
+}
+
 /// The interfaces the page shows: those of a board, and those of the settings.
-fn links(wanted: &Wanted, known: &Learned, view: &View) -> Vec<LinkStatus> {
+fn links(wanted: &Wanted, known: &Learned, seen: &Seen<'_>) -> Vec<LinkStatus> {
     let mut names: Vec<&str> = wanted.links.iter().map(|l| l.name.as_str()).collect();
     for (name, _) in model::Node::default().links() {
-        if !names.contains(&name) && view.interface(name).is_some() {
+        if !names.contains(&name) && seen.view.interface(name).is_some() {
             names.push(name);
         }
     }
-    let dhcp = |name: &str| known.sources.get(name).map(|source| source.status());
-    let status = |name| LinkStatus { dhcp: dhcp(name), ..link_status(name, view) };
+    let status = |name: &str| LinkStatus {
+        dhcp: known.sources.get(name).map(|source| source.status()),
+        conflict: conflict(name, seen),
+        trial: seen.trials.get(name).cloned(),
+        ..link_status(name, seen.view)
+    };
     names.into_iter().map(status).collect()
+}
+
+/// Somebody else with an address that this node has, or wants.
+pub(crate) fn conflict(name: &str, seen: &Seen<'_>) -> Option<AddressConflict> {
+    let index = seen.view.interface(name)?.index;
+    let findings = &seen.found.get(name)?.findings;
+    findings.iter().find_map(|(address, finding)| match finding {
+        Finding::Taken(mac) => Some(AddressConflict {
+            address: *address,
+            mac: words(*mac),
+            used: seen
+                .view
+                .addresses
+                .iter()
+                .any(|a| a.interface == index && a.address.addr() == *address),
+        }),
+        Finding::Asking | Finding::Free => None,
+    })
 }
 
 fn link_status(name: &str, view: &View) -> LinkStatus {
@@ -128,6 +220,6 @@ fn link_status(name: &str, view: &View) -> LinkStatus {
         running: interface.up && interface.running,
         mac: mac.join(":"),
         addresses: addresses.map(|a| a.address).collect(),
-        dhcp: None,
+        ..LinkStatus::default()
     }
 }

@@ -21,6 +21,9 @@
 //!   was lent to it by [`Handle::open_setup`].
 //! - [`wifi`]: joining networks, and the access point itself.
 //!
+//! A static address is used once nobody else was heard to have it (`neighbours`), and a change
+//! of addresses or routers holds once somebody has got through ([`trial`]).
+//!
 //! CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE are enough; the host name and the clock
 //! are set through ports ([`SetHostName`], [`Clock`]) by whoever has the right to.
 //!
@@ -41,6 +44,7 @@ mod handle;
 mod hostname;
 mod kernel;
 mod mdns;
+mod neighbours;
 mod netlink;
 mod options;
 mod pace;
@@ -53,6 +57,7 @@ mod servers;
 pub mod setup;
 mod sysctl;
 mod time;
+pub mod trial;
 mod uptime;
 mod view;
 pub mod wifi;

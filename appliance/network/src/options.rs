@@ -3,6 +3,7 @@
 use crate::dhcp::runner::LeaseMemory;
 use crate::hostname::{OwnHostName, SetHostName};
 use crate::time::Clock;
+use crate::trial::Confirm;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +26,10 @@ pub struct Options {
     pub mdns: bool,
     /// What to set to the time of the time servers; None: they are not asked.
     pub clock: Option<Arc<dyn Clock>>,
-    /// Names or addresses of time servers, asked when no DHCP server names any.
+    /// Names or addresses of time servers, asked when nobody names any.
     pub time_servers: Vec<String>,
+    /// How changes of addresses and routers are tried before they hold; None: they hold at once.
+    pub confirm: Option<Confirm>,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             mdns: false,
             clock: None,
             time_servers: pool.collect(),
+            confirm: None,
         }
     }
 }
@@ -56,6 +60,7 @@ impl fmt::Debug for Options {
             .field("mdns", &self.mdns)
             .field("clock", &self.clock.is_some())
             .field("time_servers", &self.time_servers)
+            .field("confirm", &self.confirm)
             .finish()
     }
 }

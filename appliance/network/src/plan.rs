@@ -13,6 +13,8 @@
 //! kernel puts that one back by itself when an interface comes up again.
 
 use crate::dhcp::machine::Source;
+use crate::trial::trials::Ways;
+use crate::trial::way::Way;
 use crate::view::{Address, Interface, MAIN, MARK, Route, Rule, View};
 use control::Snapshot;
 use model::{Cidr, Node};
@@ -23,6 +25,8 @@ use std::net::Ipv4Addr;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) links: Vec<WantedLink>,
+    /// Addresses that are tried on interfaces which keep what they have.
+    pub(crate) beside: Vec<WantedLink>,
     /// Interfaces that wait for an address and have to be switched on for it.
     pub(crate) waiting: Vec<String>,
     /// Addresses that belong to the virtual routers and are none of our business.
@@ -38,6 +42,19 @@ pub(crate) struct Learned {
     pub(crate) sources: BTreeMap<String, Source>,
     /// Interfaces that somebody else uses at the moment.
     pub(crate) reserved: BTreeSet<String>,
+    /// What is in force and what is tried where that may differ from the settings.
+    pub(crate) ways: BTreeMap<String, Ways>,
+    /// Addresses that are not to be used at the moment: it is not known yet whether somebody else
+    /// has them, or somebody has.
+    pub(crate) held: BTreeSet<(String, Cidr)>,
+}
+
+impl Learned {
+    /// What an interface is to be given.
+    pub(crate) fn ways(&self, name: &str, link: &model::Link, snapshot: &Snapshot) -> Ways {
+        let settings = || Ways { in_force: Way::of(link, &snapshot.settings), beside: None };
+        self.ways.get(name).copied().unwrap_or_else(settings)
+    }
 }
 
 /// One interface of ours.
@@ -64,7 +81,30 @@ const METRIC_STEP: u32 = 10;
 const LEASED: u32 = 50;
 const LINK_LOCAL: u32 = 250;
 const TABLES: u32 = 183;
+/// The tables of addresses that are tried.
+const BESIDE: u32 = 193;
 const PRIORITIES: u32 = 1830;
+
+/// An address, its router, and the metric of its routes.
+type Found = (Cidr, Option<Ipv4Addr>, u32);
+
+impl Learned {
+    /// What an interface has, or can have, this way.
+    fn find(&self, name: &str, way: &Way, metric: u32) -> Option<Found> {
+        if let Some(address) = way.address {
+            let held = self.held.contains(&(name.to_owned(), address));
+            return (!held).then_some((address, way.router(), metric));
+        }
+        let source = self.sources.get(name).filter(|_| self.dhcp)?;
+        match (&source.lease, source.local) {
+            (Some(lease), _) => {
+                Some((lease.address, way.gateway.or(lease.router), metric + LEASED))
+            }
+            (None, Some(local)) => Some((local, None, metric + LINK_LOCAL)),
+            (None, None) => None,
+        }
+    }
+}
 
 impl Wanted {
     pub(crate) fn of(snapshot: &Snapshot, known: &Learned) -> Self {
@@ -91,47 +131,56 @@ impl Wanted {
             if known.reserved.contains(name) {
                 continue;
             }
-            let source = known.sources.get(name).filter(|_| known.dhcp);
+            let ways = known.ways(name, link, snapshot);
             let metric = METRICS + METRIC_STEP * place;
-            let found = match (link.address, source) {
-                (Some(address), _) => {
-                    Some((address, link.gateway.or(snapshot.settings.cluster.gateway), metric))
-                }
-                (None, Some(Source { lease: Some(lease), .. })) => {
-                    Some((lease.address, link.gateway.or(lease.router), metric + LEASED))
-                }
-                (None, Some(Source { local: Some(local), .. })) => {
-                    Some((*local, None, metric + LINK_LOCAL))
-                }
-                _ => None,
-            };
-            let Some((address, gateway, metric)) = found else {
-                // A radio is switched on by what joins it to a network.
-                if known.dhcp && !name.starts_with("wl") {
-                    wanted.waiting.push(name.to_owned());
-                }
-                continue;
-            };
-            wanted.links.push(WantedLink {
+            let wanted_link = |(address, gateway, metric): Found, table, learned| WantedLink {
                 name: name.to_owned(),
                 address,
                 gateway,
                 metric,
-                table: TABLES + place,
-                floating: on(name),
-                learned: link.address.is_none(),
-            });
+                table,
+                floating: if table < BESIDE { on(name) } else { Vec::new() },
+                learned,
+            };
+            let table = TABLES + place;
+            let found = known.find(name, &ways.in_force, metric);
+            let beside = ways.beside.and_then(|way| known.find(name, &way, metric));
+            // A router alone is tried by asking for it.
+            let beside = beside.filter(|(address, ..)| found.is_none_or(|f| f.0 != *address));
+            if let Some(beside) = beside {
+                let learned = ways.beside.is_some_and(|way| way.address.is_none());
+                wanted.beside.push(wanted_link(beside, BESIDE + place, learned));
+            }
+            match found {
+                Some(found) => {
+                    let learned = ways.in_force.address.is_none();
+                    wanted.links.push(wanted_link(found, table, learned));
+                }
+                // A radio is switched on by what joins it to a network.
+                None if (known.dhcp && !name.starts_with("wl"))
+                    || known.held.iter().any(|(held, _)| held == name) =>
+                {
+                    wanted.waiting.push(name.to_owned());
+                }
+                None => {}
+            }
         }
         wanted
     }
 
-    /// Interfaces of this node that have no address in the settings, and nobody else uses.
+    /// Interfaces of this node that get, or try to get, an address from a server, and that nobody
+    /// else uses.
     pub(crate) fn without_address(snapshot: &Snapshot, known: &Learned) -> Vec<&'static str> {
         let unknown = Node::default();
         let node = snapshot.settings.node(snapshot.node()).unwrap_or(&unknown);
-        let free = |name: &str| !known.reserved.contains(name);
+        let asks = |name: &str, link: &model::Link| {
+            let ways = known.ways(name, link, snapshot);
+            let lent = |way: &Way| way.address.is_none();
+            lent(&ways.in_force) || ways.beside.as_ref().is_some_and(lent)
+        };
+        let links = node.links().into_iter();
         let links =
-            node.links().into_iter().filter(|(name, link)| link.address.is_none() && free(name));
+            links.filter(|(name, link)| !known.reserved.contains(*name) && asks(name, link));
         links.map(|(name, _)| name).collect()
     }
 }
@@ -160,6 +209,12 @@ impl WantedLink {
         self.gateway.filter(|g| *g != self.address.addr() && self.address.contains(*g))
     }
 
+    /// What is tried stays out of the main table: nothing that works may change its path. The
+    /// route to its network is the kernel's, if there is none yet.
+    const fn tried(&self) -> bool {
+        self.table >= BESIDE
+    }
+
     fn routes(&self, index: u32) -> Vec<Route> {
         let local = self.address.addr();
         let route = |table, to, gateway, metric| Route {
@@ -173,6 +228,9 @@ impl WantedLink {
         };
         let mut routes = Vec::new();
         for (table, metric) in [(MAIN, self.metric), (self.table, 0)] {
+            if table == MAIN && self.tried() {
+                continue;
+            }
             // A /32 has no subnet to route.
             if self.address.prefix() < 32 {
                 routes.push(route(table, self.subnet(), None, metric));
@@ -233,6 +291,11 @@ pub(crate) fn plan(wanted: &Wanted, view: &View, taken: &BTreeSet<u32>) -> Plan 
             )),
         }
     }
+    for link in &wanted.beside {
+        if let Some(interface) = view.interface(&link.name) {
+            plan.put(link, interface, view, taken, &mut keep);
+        }
+    }
     for name in &wanted.waiting {
         let off = view.interface(name).filter(|i| !i.up && !taken.contains(&i.index));
         plan.ops.extend(off.map(|i| Op::SwitchOn(i.index)));
@@ -258,6 +321,19 @@ impl Plan {
         taken: &BTreeSet<u32>,
         keep: &mut Keep,
     ) {
+        let will_be_up = self.put(link, interface, view, taken, keep);
+        self.judge(link, interface, will_be_up);
+    }
+
+    /// True when the interface will be switched on.
+    fn put(
+        &mut self,
+        link: &WantedLink,
+        interface: &Interface,
+        view: &View,
+        taken: &BTreeSet<u32>,
+        keep: &mut Keep,
+    ) -> bool {
         let index = interface.index;
         keep.addresses.push((index, link.address));
         let present =
@@ -284,7 +360,7 @@ impl Plan {
             }
             keep.rules.push(rule);
         }
-        self.judge(link, interface, will_be_up);
+        will_be_up
     }
 
     fn add_route(&mut self, route: &Route, kernel_had_its_turn: bool, view: &View) {

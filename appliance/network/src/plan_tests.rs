@@ -22,6 +22,7 @@ fn wanted() -> Wanted {
     wired.floating.push(ip("192.168.1.15"));
     Wanted {
         links: vec![wired, link("wlan0", "192.168.1.24/24", 60, 184)],
+        beside: Vec::new(),
         waiting: Vec::new(),
         floating: BTreeSet::from([ip("192.168.1.15")]),
     }
@@ -378,4 +379,83 @@ fn a_missing_radio_is_no_problem_where_nobody_asked_for_one() {
     view.interfaces[0].running = false;
     let found = plan(&wanted, &view, &BTreeSet::from([2]));
     assert_eq!((found.working, found.problems), (vec![], vec![]));
+}
+
+/// In force and tried on eth0, the settings saying what is tried.
+fn trying(in_force: Option<&str>, beside: Option<&str>) -> Wanted {
+    let way = |address: Option<&str>, router: &str| Way {
+        address: address.map(cidr),
+        gateway: address.map(|_| ip(router)),
+        cluster: None,
+    };
+    let ways =
+        Ways { in_force: way(in_force, "192.168.1.1"), beside: Some(way(beside, "192.168.9.1")) };
+    let ways = [("eth0".to_owned(), ways)].into();
+    let source = lease("192.168.1.50/24", "192.168.1.1");
+    let known = Learned { ways, ..known(&[("eth0", source)]) };
+    Wanted::of(&snapshot(beside, None), &known)
+}
+
+#[test]
+fn what_is_tried_stands_beside_what_is_in_force() {
+    let wanted = trying(Some("192.168.1.11/24"), Some("192.168.9.9/24"));
+    let mut view = board();
+    settle(&wanted, &mut view);
+    let set: Vec<String> = view.addresses.iter().map(|a| a.address.to_string()).collect();
+    assert_eq!(set, ["192.168.1.11/24", "192.168.9.9/24"]);
+    let default = |table| {
+        let mut routes = view.routes.iter().filter(|r| r.table == table && r.to.is_none());
+        let found = routes.next().map(|r| (r.gateway, r.source));
+        assert!(routes.next().is_none());
+        found
+    };
+    let (old, new) = (Some(ip("192.168.1.11")), Some(ip("192.168.9.9")));
+    assert_eq!(default(MAIN), Some((Some(ip("192.168.1.1")), old)), "traffic stays where it was");
+    assert_eq!(default(183), Some((Some(ip("192.168.1.1")), old)));
+    assert_eq!(default(193), Some((Some(ip("192.168.9.1")), new)), "answers find their way");
+    let rule = |from: &str| view.rules.iter().find(|r| r.from == Some(ip(from))).map(|r| r.table);
+    assert_eq!((rule("192.168.1.11"), rule("192.168.9.9")), (Some(183), Some(193)));
+
+    // Taken back.
+    let known = Learned::default();
+    settle(&Wanted::of(&snapshot(Some("192.168.1.11/24"), None), &known), &mut view);
+    assert_eq!(view.addresses.len(), 1);
+    assert!(!view.routes.iter().any(|r| r.table == 193 || r.source == new));
+    // Or kept.
+    settle(&trying(Some("192.168.1.11/24"), Some("192.168.9.9/24")), &mut view);
+    settle(&Wanted::of(&snapshot(Some("192.168.9.9/24"), None), &known), &mut view);
+    let set: Vec<String> = view.addresses.iter().map(|a| a.address.to_string()).collect();
+    assert_eq!(set, ["192.168.9.9/24"]);
+    assert!(!view.routes.iter().any(|r| r.table == 193 || r.source == old));
+}
+
+#[test]
+fn a_lease_stays_beside_an_address_that_is_tried_and_the_other_way_round() {
+    let places = |wanted: &Wanted| {
+        let line = |l: &WantedLink| (l.address.to_string(), l.table, l.metric, l.learned);
+        let of = |links: &[WantedLink]| links.iter().map(line).collect::<Vec<_>>();
+        (of(&wanted.links), of(&wanted.beside))
+    };
+    let lent = |table| ("192.168.1.50/24".to_owned(), table, 100, true);
+    let set = |table| ("192.168.1.60/24".to_owned(), table, 50, false);
+    let wanted = trying(None, Some("192.168.1.60/24"));
+    assert_eq!(places(&wanted), (vec![lent(183)], vec![set(193)]));
+    let wanted = trying(Some("192.168.1.60/24"), None);
+    assert_eq!(places(&wanted), (vec![set(183)], vec![lent(193)]));
+    // A router alone is no second address.
+    let wanted = trying(Some("192.168.1.60/24"), Some("192.168.1.60/24"));
+    assert_eq!(places(&wanted), (vec![set(183)], vec![]));
+    assert_eq!(wanted.links[0].gateway, Some(ip("192.168.1.1")));
+}
+
+#[test]
+fn an_address_that_may_be_somebody_elses_is_not_set() {
+    let held = BTreeSet::from([("eth0".to_owned(), cidr("192.168.1.10/24"))]);
+    let known = Learned { held, ..Learned::default() };
+    let wanted = Wanted::of(&snapshot(Some("192.168.1.10/24"), Some("192.168.1.20/24")), &known);
+    let names: Vec<&str> = wanted.links.iter().map(|l| l.name.as_str()).collect();
+    assert_eq!((names, &wanted.waiting), (vec!["wlan0"], &vec!["eth0".to_owned()]));
+    let mut view = board();
+    settle(&wanted, &mut view);
+    assert!(view.interfaces[0].up, "to be able to ask");
 }

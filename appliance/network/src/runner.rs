@@ -5,17 +5,23 @@ use crate::dhcp::machine::Source;
 use crate::dhcp::runner::{self as dhcp, Clients};
 use crate::error::Error;
 use crate::facts::{Facts, facts};
-use crate::handle::Handle;
+use crate::handle::{Handle, Seen, conflict};
 use crate::kernel::Kernel;
+use crate::neighbours::runner::{self as neighbours, Found, Neighbours};
+use crate::neighbours::watch::{Finding, Targets};
 use crate::options::Options;
 use crate::pace::Pace;
 use crate::plan::{Learned, Op, Plan, Wanted, left_behind, plan};
 use crate::resolv;
 use crate::servers::name_servers;
-use crate::view::View;
+use crate::trial::trials::{Command, Known, Trials, Ways};
+use crate::trial::way::Way;
+use crate::view::{Interface, View};
 use crate::{hostname, mdns, setup, sysctl, time};
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver, supervise};
-use std::collections::BTreeSet;
+use model::status::{NetworkTrial, TrialState};
+use model::{Cidr, Node};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -31,6 +37,11 @@ const LOOK: Duration = Duration::from_secs(60);
 /// A plan is carried out and looked at again at most so often in one go: the kernel adds and
 /// removes things of its own accord, which can leave a second step to take.
 const ROUNDS: usize = 4;
+/// An interface that was just switched on gets a carrier within so long if it ever does; until
+/// then its address is not set, because nobody could be asked whether it is free.
+const DARK: Duration = Duration::from_secs(4);
+/// While an address waits for that.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Starts following the settings; needs a tokio runtime. Addresses stay when it stops: they are
 /// still right, and a restart must not cut anybody off.
@@ -111,10 +122,20 @@ async fn run(mut snapshots: SnapshotReceiver, shutdown: Shutdown, outside: Outsi
     };
     let clients = Clients::new(outside.options.lease_memory.clone());
     let (leases, reserved) = (clients.news(), outside.handle.news());
+    let watched = Neighbours::default();
+    let heard = watched.news();
+    let confirm = outside.options.confirm.clone();
+    let board = outside.reporter.board().clone();
+    let trials = confirm.map(|confirm| Trials::new(confirm, board, reserved.clone()));
     let mut runner = Runner {
         kernel,
         outside,
         clients,
+        neighbours: watched,
+        trials,
+        commands: Vec::new(),
+        stood: BTreeMap::new(),
+        dark: BTreeMap::new(),
         settings: Wanted::default(),
         wanted: Wanted::default(),
         taken: BTreeSet::new(),
@@ -123,6 +144,8 @@ async fn run(mut snapshots: SnapshotReceiver, shutdown: Shutdown, outside: Outsi
         said: Vec::new(),
     };
     loop {
+        // Before the settings are looked at: what was said is about these or older ones.
+        runner.commands.extend(runner.outside.handle.commands());
         let snapshot = snapshots.borrow_and_update().clone();
         let pause = match runner.pace.wait(Instant::now()) {
             Duration::ZERO => runner.follow(&snapshot),
@@ -146,6 +169,7 @@ async fn run(mut snapshots: SnapshotReceiver, shutdown: Shutdown, outside: Outsi
             }
             () = leases.notified() => {}
             () = reserved.notified() => {}
+            () = heard.notified() => {}
             () = tokio::time::sleep(pause) => {}
             () = shutdown.requested() => return,
         }
@@ -164,6 +188,14 @@ struct Runner {
     kernel: Kernel,
     outside: Outside,
     clients: Clients,
+    neighbours: Neighbours,
+    trials: Option<Trials>,
+    /// What somebody wants of the trials.
+    commands: Vec<Command>,
+    /// What each interface last had.
+    stood: BTreeMap<&'static str, Way>,
+    /// Since when interfaces have been on without a carrier.
+    dark: BTreeMap<String, Instant>,
     /// What the settings alone say.
     settings: Wanted,
     wanted: Wanted,
@@ -178,21 +210,31 @@ struct Runner {
 impl Runner {
     /// Makes the system what the settings say, as far as it lets us, and says when to look again.
     fn follow(&mut self, snapshot: &Snapshot) -> Duration {
-        let known = self.learn(snapshot);
-        let settings =
-            Wanted::of(snapshot, &Learned { sources: Default::default(), ..known.clone() });
+        let mut problems = Vec::new();
+        let before = self.kernel.view().unwrap_or_else(|error| {
+            tracing::warn!("the kernel cannot be asked: {error}");
+            View::default()
+        });
+        let found = self.neighbours.found();
+        let known = self.learn(snapshot, &before, &found, &mut problems);
+        let settings = Wanted::of(
+            snapshot,
+            &Learned { sources: BTreeMap::new(), held: BTreeSet::new(), ..known.clone() },
+        );
         if settings != self.settings {
             self.taken.clear();
             self.settings = settings;
         }
         self.wanted = Wanted::of(snapshot, &known);
-        let mut problems = Vec::new();
+        let trials = self.trials.as_ref().map(Trials::status).unwrap_or_default();
         let mut seen = View::default();
         let working = match self.settle(&mut problems) {
             Ok((view, working)) => {
-                if self.outside.handle.set(&self.wanted, &known, &view) {
+                let now = Seen { view: &view, found: &found, trials: &trials };
+                if self.outside.handle.set(&self.wanted, &known, &now) {
                     self.outside.reporter.board().touch();
                 }
+                problems.extend(conflicts(&self.wanted, &known, &now));
                 self.announce(&view);
                 let new = facts(snapshot, &self.wanted, &known, &view);
                 self.outside.facts.send_if_modified(|held| {
@@ -210,6 +252,7 @@ impl Runner {
         };
         self.names(snapshot, &known, &seen, &mut problems);
         problems.extend(without_an_address(&known, &working));
+        problems.extend(tried(&trials));
         if self.pace.fight(Instant::now()) {
             problems.push(
                 "another program keeps changing this node's addresses or routes; stop it (a DHCP \
@@ -217,47 +260,127 @@ impl Runner {
                     .to_owned(),
             );
         }
-        let pause = self.report(snapshot, &working, problems);
-        self.announcer.pause(Instant::now()).map_or(pause, |announce| announce.min(pause))
+        // Until it is known whether an address is free there is nothing to say of it.
+        let asking = known.held.iter().any(|(name, address)| !taken(&found, name, *address));
+        let mut pause = if asking && problems.is_empty() {
+            SOON
+        } else {
+            self.report(snapshot, &working, problems)
+        };
+        if asking {
+            pause = pause.min(SOON);
+        }
+        let due =
+            [self.announcer.pause(Instant::now()), self.trials.as_ref().and_then(Trials::pause)];
+        due.into_iter().flatten().fold(pause, Duration::min)
     }
 
-    /// What DHCP servers have said so far. Sees to it that they are asked.
-    fn learn(&mut self, snapshot: &Snapshot) -> Learned {
+    /// What DHCP servers have said so far, what the neighbours have, and what is tried. Sees to
+    /// it that all of them are asked.
+    fn learn(
+        &mut self,
+        snapshot: &Snapshot,
+        view: &View,
+        found: &BTreeMap<String, Found>,
+        problems: &mut Vec<String>,
+    ) -> Learned {
         let mut known = Learned {
             dhcp: self.outside.options.dhcp,
             reserved: self.outside.handle.reserved(),
+            sources: self.clients.sources(),
             ..Learned::default()
         };
-        if !known.dhcp {
-            return known;
+        if let Some(trials) = &mut self.trials {
+            let about = Known { view, dhcp: known.dhcp, sources: &known.sources, found };
+            let commands = std::mem::take(&mut self.commands);
+            known.ways = trials.follow(snapshot, &about, &commands, problems);
         }
-        match self.kernel.view() {
-            Ok(view) => {
-                let node = snapshot.settings.node(snapshot.node());
-                let name = node.map(|n| n.name.to_string()).filter(|name| !name.is_empty());
-                let name = name.unwrap_or_else(|| snapshot.node().to_string());
-                let places = Wanted::without_address(snapshot, &known).into_iter();
-                let places = places.filter_map(|interface| {
-                    let found = view.interface(interface)?;
-                    Some(dhcp::Place {
-                        name: interface.to_owned(),
-                        index: found.index,
-                        mac: found.mac,
-                        carrier: found.up && found.running,
-                        host_name: Some(name.clone()),
-                    })
-                });
-                self.clients.follow(places.collect(), |place| left_behind(place.index, &view));
-            }
-            Err(error) => tracing::warn!("the kernel cannot be asked: {error}"),
+        if known.dhcp {
+            let node = snapshot.settings.node(snapshot.node());
+            let name = node.map(|n| n.name.to_string()).filter(|name| !name.is_empty());
+            let name = name.unwrap_or_else(|| snapshot.node().to_string());
+            let places = Wanted::without_address(snapshot, &known).into_iter();
+            let places = places.filter_map(|interface| {
+                let found = view.interface(interface)?;
+                Some(dhcp::Place {
+                    name: interface.to_owned(),
+                    index: found.index,
+                    mac: found.mac,
+                    carrier: found.up && found.running,
+                    host_name: Some(name.clone()),
+                })
+            });
+            self.clients.follow(places.collect(), |place| left_behind(place.index, view));
+            known.sources = self.clients.sources();
+        } else {
+            known.sources.clear();
         }
-        known.sources = self.clients.sources();
+        let all = Wanted::of(snapshot, &known);
+        self.neighbours.follow(watch_places(&all, &known, view));
+        known.held = self.held(&all, view, found);
+        self.stand_in(snapshot, &mut known);
         known
+    }
+
+    /// An address that may not be set yet takes nothing away from the one before it.
+    fn stand_in(&mut self, snapshot: &Snapshot, known: &mut Learned) {
+        let unknown = Node::default();
+        let node = snapshot.settings.node(snapshot.node()).unwrap_or(&unknown);
+        for (name, link) in node.links() {
+            let ways = known.ways(name, link, snapshot);
+            let address = ways.in_force.address;
+            let held = address.is_some_and(|a| known.held.contains(&(name.to_owned(), a)));
+            if !held {
+                self.stood.insert(name, ways.in_force);
+            } else if let Some(before) = self.stood.get(name).filter(|w| w.address != address) {
+                known.ways.insert(name.to_owned(), Ways { in_force: *before, ..ways });
+            }
+        }
+    }
+
+    /// Static addresses that may not be set yet.
+    fn held(
+        &mut self,
+        all: &Wanted,
+        view: &View,
+        found: &BTreeMap<String, Found>,
+    ) -> BTreeSet<(String, Cidr)> {
+        let now = Instant::now();
+        self.dark.retain(|name, _| {
+            view.interface(name).is_some_and(|interface| interface.up && !interface.running)
+        });
+        let mut held = BTreeSet::new();
+        for link in all.links.iter().chain(&all.beside).filter(|link| !link.learned) {
+            let Some(interface) = view.interface(&link.name) else { continue };
+            let set = view
+                .addresses
+                .iter()
+                .any(|a| a.interface == interface.index && a.address == link.address);
+            let off = !interface.up && self.taken.contains(&interface.index);
+            if set || off {
+                continue;
+            }
+            let wait = if !interface.up {
+                true
+            } else if !interface.running {
+                let since = *self.dark.entry(link.name.clone()).or_insert(now);
+                now.saturating_duration_since(since) < DARK
+            } else {
+                let found = found.get(&link.name);
+                let finding = found.and_then(|f| f.findings.get(&link.address.addr()));
+                finding != Some(&Finding::Free) && !found.is_some_and(|f| f.unable)
+            };
+            if wait {
+                held.insert((link.name.clone(), link.address));
+            }
+        }
+        held
     }
 
     /// Tells the neighbours about addresses that have just become usable.
     fn announce(&mut self, view: &View) {
-        let places = self.wanted.links.iter().filter_map(|link| {
+        let links = self.wanted.links.iter().chain(&self.wanted.beside);
+        let places = links.filter_map(|link| {
             let interface = view.interface(&link.name).filter(|i| i.up && i.running)?;
             let set = view.addresses.iter().find(|a| {
                 a.interface == interface.index && a.address.addr() == link.address.addr()
@@ -282,7 +405,7 @@ impl Runner {
         let mut acted = false;
         for _ in 0..ROUNDS {
             let view = self.kernel.view()?;
-            for link in &self.wanted.links {
+            for link in self.wanted.links.iter().chain(&self.wanted.beside) {
                 if view.interface(&link.name).is_some() && tuned.insert(link.name.clone()) {
                     if let Err(error) = sysctl::apply(&self.outside.options.proc_sys, &link.name) {
                         problems.push(format!(
@@ -382,6 +505,83 @@ impl Runner {
         self.said = problems;
         pause
     }
+}
+
+/// What to listen for on each interface.
+fn watch_places(all: &Wanted, known: &Learned, view: &View) -> Vec<neighbours::Place> {
+    let own: BTreeSet<[u8; 6]> = view.interfaces.iter().map(|i| i.mac).collect();
+    let mut places = Vec::new();
+    for (name, _) in Node::default().links() {
+        let Some(interface) = view.interface(name) else { continue };
+        let set = |address: Cidr| {
+            let mut addresses = view.addresses.iter();
+            addresses.any(|a| a.interface == interface.index && a.address == address)
+        };
+        let links = || all.links.iter().chain(&all.beside).filter(|link| link.name == name);
+        let fixed = links().filter(|link| !link.learned);
+        let addresses = fixed.map(|link| (link.address.addr(), set(link.address))).collect();
+        let tried = known.ways.get(name).filter(|ways| ways.beside.is_some());
+        let lent = known.sources.get(name).and_then(|source| source.lease.as_ref());
+        let routers = tried.into_iter().flat_map(|ways| {
+            let lent = lent.and_then(|lease| lease.router);
+            [ways.in_force.router().or(lent), ways.beside.as_ref().and_then(Way::router)]
+        });
+        let from = |router: std::net::Ipv4Addr| {
+            let mut near = links().map(|link| link.address).filter(|a| set(*a));
+            near.find(|a| a.contains(router)).map_or(std::net::Ipv4Addr::UNSPECIFIED, Cidr::addr)
+        };
+        let routers = routers.flatten().map(|router| (router, from(router))).collect();
+        let targets = Targets { addresses, routers };
+        if targets != Targets::default() {
+            let Interface { index, mac, .. } = *interface;
+            let carrier = interface.up && interface.running;
+            let (name, own) = (name.to_owned(), own.clone());
+            places.push(neighbours::Place { name, index, mac, carrier, own, targets });
+        }
+    }
+    places
+}
+
+/// Somebody else is known to have it.
+fn taken(found: &BTreeMap<String, Found>, name: &str, address: Cidr) -> bool {
+    let finding = found.get(name).and_then(|f| f.findings.get(&address.addr()));
+    matches!(finding, Some(Finding::Taken(_)))
+}
+
+/// Addresses that others have too, for the operator.
+fn conflicts(wanted: &Wanted, known: &Learned, seen: &Seen<'_>) -> Vec<String> {
+    let mut names: Vec<&String> = wanted.links.iter().map(|link| &link.name).collect();
+    names.extend(known.held.iter().map(|(name, _)| name));
+    names.sort_unstable();
+    names.dedup();
+    let of = |name: &String| {
+        let found = conflict(name, seen)?;
+        let (address, mac) = (found.address, found.mac);
+        Some(if found.used {
+            format!(
+                "another device ({mac}) uses {name}'s address {address} too, so that visitors of \
+                 either may land at the other; give one of the two another address"
+            )
+        } else {
+            format!(
+                "{address} is in use by another device ({mac}): {name} keeps off it until it is \
+                 free; give one of the two another address"
+            )
+        })
+    };
+    names.into_iter().filter_map(of).collect()
+}
+
+/// Changes that do not hold yet, or no longer, for the operator.
+fn tried(trials: &BTreeMap<String, NetworkTrial>) -> Vec<String> {
+    let of = |(name, trial): (&String, &NetworkTrial)| match &trial.state {
+        TrialState::Trying { .. } => Some(format!(
+            "{name} has {} and tries {} beside it, until another board or you get through there",
+            trial.from, trial.to
+        )),
+        TrialState::Kept { .. } | TrialState::TakenBack { .. } => None,
+    };
+    trials.iter().filter_map(of).collect()
 }
 
 /// A refused step, in words.

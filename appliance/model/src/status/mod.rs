@@ -16,7 +16,10 @@ pub use adoption::{Asked, BoardState, BoardTrust, FoundBoard, JoinStep, Joining,
 pub use failover::{FailoverReport, VrrpCounters, VrrpState, VrrpStatus};
 pub use mirror::{MirrorPhase, MirrorStatus};
 pub use network_check::{Duplicate, GatewayTry, NetworkCheck, PeerTry, ServerTry, TimeTry, Try};
-pub use node::{DhcpStatus, LinkStatus, NodeReport, NodeStatus, Notice};
+pub use node::{
+    AddressConflict, DhcpStatus, LinkStatus, NetworkTrial, NodeReport, NodeStatus, Notice,
+    TrialState,
+};
 pub use proxy::{
     BackendStatus, CheckStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, ServerStatus,
     TrafficCounters,

@@ -32,6 +32,62 @@ pub struct LinkStatus {
     /// How it comes by an address; None where the settings have one, or nothing is asked for.
     #[serde(default)]
     pub dhcp: Option<DhcpStatus>,
+    /// Another machine that answers for an address of this interface.
+    #[serde(default)]
+    pub conflict: Option<AddressConflict>,
+    /// A change of its address or router that is tried out, or was tried out last.
+    #[serde(default)]
+    pub trial: Option<NetworkTrial>,
+}
+
+/// Two machines with one address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressConflict {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The other machine's hardware address, `aa:bb:cc:dd:ee:ff`.
+    pub mac: String,
+    /// This node has it set. False: it keeps off it until the other one lets go.
+    pub used: bool,
+}
+
+/// A change of an interface's address or router. It is applied beside what was there before, and
+/// taken back unless another node, or the operator, gets through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkTrial {
+    /// What was there before, in words: an address or `DHCP`, and the router.
+    pub from: String,
+    /// What is tried.
+    pub to: String,
+    /// The new address, once there is one: where the operator may open the page to keep it.
+    pub address: Option<Ipv4Addr>,
+    /// How it stands.
+    pub state: TrialState,
+}
+
+/// How a change of the network stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum TrialState {
+    /// Applied beside the old one.
+    Trying {
+        /// Seconds until it is taken back.
+        seconds_left: u32,
+        /// Another node that got through, or the operator.
+        reached_by: Option<String>,
+        /// What is still missing, for the operator.
+        waits_for: String,
+    },
+    /// It holds.
+    Kept {
+        /// The node that got through, or the operator.
+        by: String,
+    },
+    /// Not kept; what was there before is in use.
+    TakenBack {
+        /// Why, for the operator.
+        why: String,
+    },
 }
 
 /// How far an interface is that has no address in the settings.

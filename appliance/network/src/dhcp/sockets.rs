@@ -92,7 +92,7 @@ impl Sockets {
 }
 
 /// ARP packets from one of these addresses, and probes for one of them. At most 8.
-fn about(addresses: &[Ipv4Addr]) -> Vec<libc::sock_filter> {
+pub(crate) fn about(addresses: &[Ipv4Addr]) -> Vec<libc::sock_filter> {
     use bpf::{IF_EQUAL, LD_WORD, RETURN};
     let numbers: Vec<u32> = addresses.iter().take(8).map(|a| u32::from(*a)).collect();
     let count = u8::try_from(numbers.len()).unwrap_or(0);
