@@ -92,9 +92,16 @@ impl Aboard {
         self.show(with.board);
         let facts = self.facts();
         let file = facts.boot_file.as_deref().unwrap_or_default();
-        let said =
-            boot_file::apply(file, with.id, with.control, with.local, with.board, &self.client)
-                .await;
+        let said = boot_file::apply(
+            file,
+            with.id,
+            with.control,
+            with.local,
+            with.board,
+            &self.client,
+            with.network,
+        )
+        .await;
         let setup = match self.setup_point(with.local, said) {
             Ok(setup) => Some(setup),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! Where one subsystem's need meets another's handle. A few lines each, no decisions.
 
+use control::StatusBoard;
 use init::{Deed, Guardian};
 use journal::Journal;
 use model::audit::{Listed, Query, Record};
@@ -16,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use store::{AuditLog, Local, Sessions};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -93,6 +95,59 @@ pub(crate) fn serve_mirror(mirror: mirror::Handle) -> cluster::Handler {
     Arc::new(move |peer, stream| {
         let mirror = mirror.clone();
         Box::pin(async move { mirror.serve(peer, Box::new(stream)).await })
+    })
+}
+
+/// What the network remembers, in the store.
+pub(crate) struct ConfirmedNetwork(pub(crate) Local);
+
+impl network::trial::Memory for ConfirmedNetwork {
+    fn recall(&self) -> Option<String> {
+        self.0.network().unwrap_or_else(|error| {
+            tracing::warn!("the network settings in use are not remembered: {error}");
+            None
+        })
+    }
+    fn keep(&self, text: &str) -> Result<(), String> {
+        self.0.set_network(text).map_err(|e| e.to_string())
+    }
+}
+
+/// The network's witnesses: the nodes in reach, over the node channel.
+pub(crate) struct BoardsAround {
+    pub(crate) cluster: cluster::Handle,
+    pub(crate) board: StatusBoard,
+}
+
+impl network::trial::Witness for BoardsAround {
+    fn call<'a>(&'a self, call: network::trial::Call) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            let mut asked = JoinSet::new();
+            for node in self.board.nodes().into_iter().skip(1).filter(|node| node.reachable) {
+                let cluster = self.cluster.clone();
+                asked.spawn(async move {
+                    let stream = cluster.open(&node.status.id, cluster::Service::Witness).await?;
+                    network::trial::ask(stream, call).await
+                });
+            }
+            while let Some(asked) = asked.join_next().await {
+                if let Ok(Err(error)) = asked {
+                    tracing::debug!("a node could not be asked: {error}");
+                }
+            }
+        })
+    }
+}
+
+/// This node as a witness for others.
+pub(crate) fn bear_witness(board: StatusBoard) -> cluster::Handler {
+    Arc::new(move |peer, stream| {
+        let name = board.own().name;
+        Box::pin(async move {
+            if let Err(error) = network::trial::answer(stream, &name).await {
+                tracing::debug!("{peer} asked for a witness: {error}");
+            }
+        })
     })
 }
 

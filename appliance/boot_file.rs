@@ -24,6 +24,7 @@ pub(crate) async fn apply(
     local: &Local,
     board: &StatusBoard,
     client: &Client,
+    network: &network::Handle,
 ) -> Setup {
     let (whole, mut mistakes) = provision::read(text);
     let setup =
@@ -33,6 +34,10 @@ pub(crate) async fn apply(
     let merged = fresh.edits(&control.snapshot().settings, id);
     mistakes.extend(merged.mistakes.iter().cloned());
     let taken = take(&fresh, merged.settings, control, local).await;
+    if !fresh.is_empty() {
+        // Whoever wrote the file had the card in his hands.
+        network.vouch();
+    }
     if let Err(error) = &taken {
         board.notice(
             "boot-file-not-kept",

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Exit code for bad usage or bad settings.
 pub(crate) const BAD_INPUT: u8 = 2;
@@ -103,6 +104,9 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, 
             admin: given.take("admin", "an address and a port such as 127.0.0.1:1936")?,
             node: given.node()?,
             access_log: given.take("access-log", "a file name")?,
+            confirm_within: given
+                .take::<u64>("confirm-within", "a number of seconds")?
+                .map_or(network::trial::WITHIN, Duration::from_secs),
         }),
         ["settings", "export", file @ ..] => {
             let file = one_file(file)?;

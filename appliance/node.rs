@@ -2,8 +2,9 @@
 
 use crate::aboard::{Aboard, With};
 use crate::adapters::{
-    FloatingAddresses, MirrorTransport, PageApproval, PageAudit, PageFailover, PageJournal,
-    PageLog, PagePassword, PageSessions, PageTokens, Will, serve_mirror,
+    BoardsAround, ConfirmedNetwork, FloatingAddresses, MirrorTransport, PageApproval, PageAudit,
+    PageFailover, PageJournal, PageLog, PagePassword, PageSessions, PageTokens, Will, bear_witness,
+    serve_mirror,
 };
 use crate::cli::admin_everywhere;
 use crate::device;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use store::{DataLock, Store};
+use store::{DataLock, Local, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,6 +45,9 @@ pub(crate) struct Options {
     pub(crate) node: Option<NodeId>,
     /// Where the load balancer's access log goes, besides the ring in memory.
     pub(crate) access_log: Option<PathBuf>,
+    /// How long a change of this node's addresses may wait for a confirmation. For tests: no
+    /// operator is told of `--confirm-within`.
+    pub(crate) confirm_within: Duration,
 }
 
 /// Runs a node until SIGTERM or SIGINT.
@@ -80,7 +84,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
     let network = aboard.as_ref().map(Aboard::network).unwrap_or_default();
     let house = data.block_on(async {
-        House::build(&options, identity, network, &control, &board, &shutdown, access_log)
+        let given = Given { identity, network, local: store.local(), access_log };
+        House::build(&options, given, &control, &board, &shutdown)
     })?;
     let mut engine = engine;
     engine.add_preflight(house.proxy.preflight());
@@ -190,24 +195,25 @@ struct House {
     mirror: mirror::Handle,
 }
 
+/// What the subsystems are given.
+struct Given {
+    identity: Identity,
+    network: network::Options,
+    local: Local,
+    access_log: Option<Box<dyn Write + Send>>,
+}
+
 impl House {
     /// Starts every subsystem and joins them. Inside the data runtime.
     fn build(
         options: &Options,
-        identity: Identity,
-        network: network::Options,
+        given: Given,
         control: &Control,
         board: &StatusBoard,
         shutdown: &Shutdown,
-        access_log: Option<Box<dyn Write + Send>>,
     ) -> anyhow::Result<Self> {
+        let Given { identity, network, local, access_log } = given;
         let reporter = |subsystem| board.reporter(subsystem);
-        let network = network::start(
-            control.watch(),
-            reporter(Subsystem::Network),
-            shutdown.clone(),
-            network,
-        );
         let cluster = cluster::start(
             control.watch(),
             reporter(Subsystem::Cluster),
@@ -217,6 +223,20 @@ impl House {
         )
         .context("the node channel")?;
         cluster::replicate(&cluster, control, shutdown);
+        let around = BoardsAround { cluster: cluster.clone(), board: board.clone() };
+        cluster.on(cluster::Service::Witness, bear_witness(board.clone()));
+        let confirm = network::trial::Confirm {
+            control: control.clone(),
+            memory: Arc::new(ConfirmedNetwork(local)),
+            witness: Arc::new(around),
+            within: options.confirm_within,
+        };
+        let network = network::start(
+            control.watch(),
+            reporter(Subsystem::Network),
+            shutdown.clone(),
+            network::Options { confirm: Some(confirm), ..network },
+        );
         let server = server::start(
             control.watch(),
             reporter(Subsystem::Server),

@@ -53,6 +53,8 @@ pub enum Service {
     Action,
     /// Taking in a board that is no member yet; no stream between members.
     Adoption,
+    /// Whether a node is reached at an address it tries.
+    Witness,
 }
 
 impl Service {
@@ -67,7 +69,8 @@ impl Service {
             | Self::Sessions
             | Self::Audit
             | Self::Action
-            | Self::Adoption => Duration::from_secs(10),
+            | Self::Adoption
+            | Self::Witness => Duration::from_secs(10),
         }
     }
 

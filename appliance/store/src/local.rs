@@ -10,6 +10,7 @@ const NODE_ID: &str = "node_id";
 const PASSWORD: &str = "admin_password_hash";
 const SETUP_PASSPHRASE: &str = "setup_passphrase";
 const BOOT_FILE: &str = "boot_file_digest";
+const NETWORK: &str = "network_confirmed";
 
 /// Values of this board. Cheap to clone; calls block for a disk write at most.
 #[derive(Clone, Debug)]
@@ -131,6 +132,32 @@ impl Local {
     pub fn remove_token(&self, name: &Name) -> Result<bool, StoreError> {
         let sql = "DELETE FROM local WHERE name = ?";
         Ok(self.0.lock().execute(sql, [format!("token/{name}")])? == 1)
+    }
+
+    /// The network settings of this board that somebody got through with, as the network wrote
+    /// them down.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn network(&self) -> Result<Option<String>, StoreError> {
+        self.get(NETWORK)
+    }
+
+    /// Remembers them.
+    ///
+    /// # Errors
+    /// When they are not stored.
+    pub fn set_network(&self, text: &str) -> Result<(), StoreError> {
+        self.set(NETWORK, text)
+    }
+
+    /// Forgets them: what the settings say next is taken for right.
+    ///
+    /// # Errors
+    /// When they stay.
+    pub fn forget_network(&self) -> Result<(), StoreError> {
+        self.0.lock().execute("DELETE FROM local WHERE name = ?", [NETWORK])?;
+        Ok(())
     }
 
     fn get(&self, name: &str) -> Result<Option<String>, StoreError> {

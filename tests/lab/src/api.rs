@@ -24,8 +24,13 @@ pub struct Api {
 impl Api {
     /// The API of a node with this password.
     pub fn new(lab: &Lab, node: &str, password: &str) -> Self {
+        Self::at(lab, admin(node), password)
+    }
+
+    /// The API at an address and port.
+    pub fn at(lab: &Lab, addr: SocketAddr, password: &str) -> Self {
         let authorization = format!("Basic {}", base64(format!("{USER}:{password}").as_bytes()));
-        Self { space: lab.client(), addr: admin(node), authorization }
+        Self { space: lab.client(), addr, authorization }
     }
 
     /// The same from the node itself, for one that the client cannot reach.

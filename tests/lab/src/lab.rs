@@ -31,6 +31,8 @@ pub struct Options {
     pub settings: Option<String>,
     /// The admin password of every node; none: they start unclaimed.
     pub password: Option<String>,
+    /// More arguments for `bramble run` on every node.
+    pub arguments: Vec<String>,
     /// The nodes whose appliance is started; the others are there, with nothing running.
     pub start: Vec<String>,
     /// Made for people by `lab up` rather than for a test.
@@ -45,6 +47,7 @@ impl Options {
             state: None,
             settings: None,
             password: None,
+            arguments: Vec::new(),
             start: NODES.map(str::to_owned).to_vec(),
             for_people: false,
         }
@@ -61,6 +64,13 @@ impl Options {
     #[must_use]
     pub fn settings(mut self, document: impl Into<String>) -> Self {
         self.settings = Some(document.into());
+        self
+    }
+
+    /// The same with changes of a node's network taken back after so many seconds.
+    #[must_use]
+    pub fn confirm_within(mut self, seconds: u64) -> Self {
+        self.arguments.extend(["--confirm-within".to_owned(), seconds.to_string()]);
         self
     }
 
@@ -102,6 +112,7 @@ pub struct Lab {
     network: Network,
     record: Record,
     bramble: PathBuf,
+    arguments: Vec<String>,
     nodes: Mutex<BTreeMap<&'static str, NodeState>>,
     graceful: bool,
 }
@@ -142,6 +153,7 @@ impl Lab {
             network: Network::named(&record.prefix),
             record,
             bramble: options.bramble.clone(),
+            arguments: options.arguments.clone(),
             nodes: Mutex::new(NODES.map(|n| (n, NodeState::default())).into()),
             graceful: options.for_people,
         };
@@ -484,7 +496,7 @@ impl Node<'_> {
             write(&resolv_conf, "")?;
         }
         let mut command = Command::new(&self.lab.bramble);
-        command.args(["run", "--data"]).arg(&dir);
+        command.args(["run", "--data"]).arg(&dir).args(&self.lab.arguments);
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         state.child = Some(start(&self.space(), Some(&resolv_conf), command)?);
         Ok(())
