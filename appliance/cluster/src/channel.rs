@@ -4,6 +4,7 @@
 //! say which node that board is, and the hello ([`crate::hello`]) what the stream is for. A board
 //! that is no node yet has to prove that it knows the cluster's key ([`crate::proof`]).
 
+use crate::adopt::{Gift, Household};
 use crate::alarms::{Alarm, Alarms};
 use crate::counters::{Counting, one_more};
 use crate::error::{HandshakeError, versions};
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -99,6 +101,9 @@ pub(crate) struct Channel {
     boot: String,
     versions: Versions,
     pins: Pins,
+    household: Arc<dyn Household>,
+    gift: Arc<dyn Gift>,
+    may_skip: bool,
     handlers: Mutex<BTreeMap<Service, Handler>>,
 }
 
@@ -110,10 +115,34 @@ pub(crate) struct Parts {
     pub(crate) versions: Versions,
     pub(crate) pins: Pins,
     pub(crate) alarms: Alarms,
+    pub(crate) household: Arc<dyn Household>,
+    pub(crate) gift: Arc<dyn Gift>,
+    pub(crate) may_skip: bool,
 }
 
-/// A stream that ended its handshake, on our side.
-type Met = Session<Counted<TcpStream>>;
+/// A connection over which both boards have shown their keys.
+pub(crate) type Met = Session<Counted<TcpStream>>;
+
+/// A connection with a board that need be no member, for adoption.
+pub(crate) struct Guest {
+    pub(crate) met: Met,
+    pub(crate) boot: String,
+}
+
+impl Guest {
+    /// Waits for the end of the connection, or for something that should not come.
+    pub(crate) async fn ended(&mut self) {
+        let _ = self.met.stream.read(&mut [0]).await;
+    }
+}
+
+/// Who was let in.
+pub(crate) enum Admitted {
+    /// A node, and what is done with its stream.
+    Member(Handler, SecureStream),
+    /// Any board at all.
+    Guest(Guest),
+}
 
 impl Channel {
     pub(crate) fn new(parts: Parts) -> Self {
@@ -126,8 +155,32 @@ impl Channel {
             boot: parts.boot,
             versions: parts.versions,
             pins: parts.pins,
+            household: parts.household,
+            gift: parts.gift,
+            may_skip: parts.may_skip,
             handlers: Mutex::default(),
         }
+    }
+
+    pub(crate) fn household(&self) -> &dyn Household {
+        self.household.as_ref()
+    }
+
+    pub(crate) fn gift(&self) -> &dyn Gift {
+        self.gift.as_ref()
+    }
+
+    pub(crate) fn versions(&self) -> Versions {
+        self.versions
+    }
+
+    pub(crate) fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    /// May boards be adopted without the operator comparing anything?
+    pub(crate) fn may_skip(&self) -> bool {
+        self.may_skip
     }
 
     pub(crate) fn on(&self, service: Service, handler: Handler) {
@@ -271,15 +324,41 @@ impl Channel {
         Ok((met, entrant))
     }
 
+    /// Calls whatever board is at an address, for adoption.
+    pub(crate) async fn call_guest(&self, at: SocketAddr) -> Result<Guest, HandshakeError> {
+        let connected = timeout(CONNECT, TcpStream::connect(at)).await;
+        let tcp = connected.map_err(|_| HandshakeError::TimedOut)??;
+        tune(&tcp, Service::Adoption)?;
+        let handshake = async {
+            let mut met = self.tls.call(Counted::new(tcp, self.counting.clone())).await?;
+            let hello = Hello {
+                versions: self.versions,
+                boot: self.boot.clone(),
+                from: self.membership.now().own.clone(),
+                to: None,
+                service: Service::Adoption.word(),
+                proof: None,
+            };
+            hello::send(&mut met.stream, &hello).await?;
+            let answer: Answer = hello::receive(&mut met.stream).await?;
+            match answer.refused {
+                Some(Refusal { why: Why::Version, .. }) => {
+                    let (ours, theirs) = (self.versions, answer.versions);
+                    Err(HandshakeError::Versions { ours, theirs })
+                }
+                Some(refusal) => Err(HandshakeError::Refused(refusal.shown())),
+                None => Ok(Guest { met, boot: answer.boot }),
+            }
+        };
+        timeout(HANDSHAKE, handshake).await.map_err(|_| HandshakeError::TimedOut)?
+    }
+
     /// Finds out who calls and what for.
-    pub(crate) async fn admit(
-        &self,
-        tcp: TcpStream,
-    ) -> Result<(Handler, SecureStream), HandshakeError> {
+    pub(crate) async fn admit(&self, tcp: TcpStream) -> Result<Admitted, HandshakeError> {
         timeout(HANDSHAKE, self.welcome(tcp)).await.map_err(|_| HandshakeError::TimedOut)?
     }
 
-    async fn welcome(&self, tcp: TcpStream) -> Result<(Handler, SecureStream), HandshakeError> {
+    async fn welcome(&self, tcp: TcpStream) -> Result<Admitted, HandshakeError> {
         tcp.set_nodelay(true)?;
         let second: Socket = SockRef::from(&tcp).try_clone()?;
         let mut met = self.tls.answer(Counted::new(tcp, self.counting.clone())).await?;
@@ -292,6 +371,9 @@ impl Channel {
             proof: None,
             refused: None,
         };
+        if hello.service == Service::Adoption.word() {
+            return self.receive_guest(met, hello, answer).await;
+        }
         let claim = Claim {
             binding: &met.binding,
             caller: (&hello.from, &met.device),
@@ -321,7 +403,31 @@ impl Channel {
             self.pin(&hello.from, &met.device);
         }
         self.alarms.settle(&hello.from);
-        Ok((handler, SecureStream::new(met.stream, hello.from, place)))
+        Ok(Admitted::Member(handler, SecureStream::new(met.stream, hello.from, place)))
+    }
+
+    /// Anybody may talk about adoption who speaks the same protocol.
+    async fn receive_guest(
+        &self,
+        mut met: Met,
+        hello: Hello,
+        mut answer: Answer,
+    ) -> Result<Admitted, HandshakeError> {
+        answer.refused = self.other_version(&hello);
+        hello::send(&mut met.stream, &answer).await?;
+        match answer.refused {
+            Some(refusal) => Err(HandshakeError::Refusing(refusal)),
+            None => {
+                tune(met.stream.get_ref().0.get_ref(), Service::Adoption)?;
+                Ok(Admitted::Guest(Guest { met, boot: hello.boot }))
+            }
+        }
+    }
+
+    fn other_version(&self, hello: &Hello) -> Option<Refusal> {
+        let text = || versions(hello.versions, self.versions);
+        let none = self.versions.common(hello.versions).is_none();
+        none.then(|| Refusal::new(Why::Version, text()))
     }
 
     /// Lets a caller in, with the key it proved to know if it needed one, or says why not.
@@ -333,8 +439,8 @@ impl Channel {
     ) -> Result<((Service, Handler), Option<Key>), Refusal> {
         let no = |why, text: String| Err(Refusal::new(why, text));
         let (node, device) = claim.caller;
-        if self.versions.common(hello.versions).is_none() {
-            return no(Why::Version, versions(hello.versions, self.versions));
+        if let Some(refusal) = self.other_version(hello) {
+            return Err(refusal);
         }
         if *device == self.device {
             if hello.boot == self.boot {
@@ -368,7 +474,9 @@ impl Channel {
                 self.alarms.raise(Alarm::NewKey, node, text.clone());
                 return no(Why::NewKey, text);
             }
-            Standing::Unknown if self.membership.was_removed(device) => {
+            Standing::Unknown
+                if self.membership.was_removed(device) || self.household.was_removed(device) =>
+            {
                 return no(Why::Removed, "this board was removed from the cluster".to_owned());
             }
             Standing::Unknown => {

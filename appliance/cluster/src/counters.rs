@@ -43,6 +43,12 @@ counters! {
     outgoing,
     /// Reports from other nodes that were too long, broken, or in another node's name.
     bad_reports,
+    /// Connections about adoption, of boards that need be no members.
+    guests,
+    /// Datagrams of other boards that made no sense.
+    hints_garbage,
+    /// Hints about other boards that were too many.
+    hints_dropped,
     /// Bytes sent in streams, encryption and framing included.
     bytes_sent,
     /// Bytes received in streams, encryption and framing included.

@@ -16,16 +16,23 @@
 //! more carry sessions of the admin page and audit logs. What one node asks another to do goes
 //! over a stream of its own ([`Handle::ask`]).
 //!
+//! Boards that are nobody's are found by what they call out on the segment ([`Handle::found`]) and
+//! taken in by one of the nodes ([`Handle::begin`], [`Handle::confirm`]).
+//!
 //! A change of members takes effect at once: connections that lost their ground are cut. No clock
 //! decides anything here.
 
 mod action;
+mod adopt;
 mod alarms;
 mod audit;
 mod channel;
 mod counters;
+mod discover;
 mod error;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hello;
 mod identity;
 mod members;
@@ -40,8 +47,10 @@ mod tls;
 
 pub use action::Actions;
 pub use audit::{AuditCopies, share_audit};
+pub use adopt::{AdoptError, Answer, Gift, Household, NewBoard, Verified};
 pub use channel::{Handler, Pins, Service};
 pub use counters::Counters;
+pub use discover::Hint;
 pub use hello::Versions;
 pub use identity::{Identity, IdentityError};
 pub use runner::{Handle, Options, start};

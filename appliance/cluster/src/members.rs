@@ -7,7 +7,7 @@
 use crate::hello::{Refusal, Why};
 use crate::proof::{Key, SHORTEST_KEY};
 use control::Snapshot;
-use model::{DeviceId, NodeId};
+use model::{DeviceId, Node, NodeId};
 use socket2::Socket;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -21,11 +21,15 @@ const ALIVE: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// What the settings say of this node and its neighbours.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Members {
     pub(crate) own: NodeId,
     /// What the operator calls it.
     pub(crate) name: String,
+    /// What the operator calls the whole; empty where it has no name.
+    pub(crate) cluster: String,
+    /// This node's entry.
+    pub(crate) entry: Option<Node>,
     /// Whose key the settings pin to this node. The outer is None where they do not have it.
     pub(crate) pinned: Option<Option<DeviceId>>,
     /// None: boards that are not pinned stay strangers.
@@ -79,6 +83,8 @@ impl Members {
         Self {
             own: snapshot.node().clone(),
             name: own.map_or_else(|| snapshot.node().to_string(), |n| n.name.to_string()),
+            cluster: settings.cluster.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+            entry: own.cloned(),
             pinned: own.map(|n| n.device.clone()),
             key: Key::derive(&settings.cluster.key).filter(|_| known),
             peers: peers.collect(),
@@ -106,12 +112,17 @@ impl Members {
         self.peers.get(node).map_or(node.as_str(), |peer| &peer.name)
     }
 
+    /// The other node this board is.
+    pub(crate) fn holder(&self, device: &DeviceId) -> Option<&NodeId> {
+        let pinned = |peer: &Peer| peer.device.as_ref() == Some(device);
+        self.peers.iter().find(|(_, peer)| pinned(peer)).map(|(id, _)| id)
+    }
+
     /// What the board is, if it says it is `node`.
     pub(crate) fn standing(&self, node: &NodeId, device: &DeviceId) -> Standing {
-        let holder = self.peers.iter().find(|(_, peer)| peer.device.as_ref() == Some(device));
-        match (holder, self.peers.get(node), &self.key) {
-            (Some((holder, _)), ..) if holder == node => Standing::Pinned,
-            (Some((holder, _)), ..) => Standing::Other(holder.clone()),
+        match (self.holder(device), self.peers.get(node), &self.key) {
+            (Some(holder), ..) if holder == node => Standing::Pinned,
+            (Some(holder), ..) => Standing::Other(holder.clone()),
             (None, None, _) => Standing::Unknown,
             (None, Some(Peer { device: Some(_), name, .. }), _) => Standing::NewKey(name.clone()),
             (None, Some(_), Some(key)) => Standing::IfItKnows(key.clone()),

@@ -8,6 +8,9 @@ use model::{DeviceId, NodeId, Secret};
 use ring::hmac;
 use std::fmt;
 
+const TOKEN_CONTEXT: &str = "bramble 2026 adoption proof of the join token";
+/// The shortest token that is taken for one: it is made at random, not by heart.
+const SHORTEST_TOKEN: usize = 16;
 const KEY_CONTEXT: &str = "bramble 2026 node channel proof of the cluster key";
 /// The shortest key that is taken for one.
 pub(crate) const SHORTEST_KEY: usize = 32;
@@ -16,11 +19,24 @@ pub(crate) const SHORTEST_KEY: usize = 32;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Key([u8; 32]);
 
+/// What the token of a batch of cards becomes for this purpose alone.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token([u8; 32]);
+
 /// Who proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Caller,
     Called,
+}
+
+impl Role {
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::Caller => b"caller",
+            Self::Called => b"called",
+        }
+    }
 }
 
 /// What a proof is about.
@@ -33,10 +49,7 @@ pub(crate) struct Claim<'a> {
 
 impl Claim<'_> {
     fn message(&self, role: Role) -> Vec<u8> {
-        let mut message = match role {
-            Role::Caller => b"caller".to_vec(),
-            Role::Called => b"called".to_vec(),
-        };
+        let mut message = role.word().to_vec();
         message.extend(self.binding);
         for (node, device) in [self.caller, self.called] {
             // No name has a NUL in it: no two claims make the same message.
@@ -75,6 +88,47 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(***)")
+    }
+}
+
+impl Token {
+    /// None if the text is too short to be one.
+    pub(crate) fn derive(secret: &Secret) -> Option<Self> {
+        let text = secret.reveal();
+        (text.len() >= SHORTEST_TOKEN)
+            .then(|| Self(blake3::derive_key(TOKEN_CONTEXT, text.as_bytes())))
+    }
+
+    fn hmac(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.0)
+    }
+
+    /// A word by which boards with this token know a board that has it as well. It proves nothing:
+    /// everybody near hears it.
+    pub(crate) fn batch(&self, device: &DeviceId) -> String {
+        let tag = hmac::sign(&self.hmac(), format!("batch {device}").as_bytes());
+        hex(tag.as_ref().get(..8).unwrap_or_default())
+    }
+
+    /// HMAC-SHA256 (RFC 2104) in hexadecimal.
+    pub(crate) fn prove(&self, role: Role, message: &[u8]) -> String {
+        hex(hmac::sign(&self.hmac(), &for_role(role, message)).as_ref())
+    }
+
+    /// In constant time.
+    pub(crate) fn holds(&self, role: Role, message: &[u8], proof: &str) -> bool {
+        let tag = unhex(proof);
+        tag.is_some_and(|tag| hmac::verify(&self.hmac(), &for_role(role, message), &tag).is_ok())
+    }
+}
+
+fn for_role(role: Role, message: &[u8]) -> Vec<u8> {
+    [role.word(), message].concat()
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(***)")
     }
 }
 

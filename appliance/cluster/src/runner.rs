@@ -1,16 +1,19 @@
 //! The edge: listens, lets in, calls the others, follows the settings.
 
+use crate::adopt::{About, AdoptError, Desk, Door, Gift, Household, Meeting, Verified, attend};
 use crate::alarms::Alarms;
-use crate::channel::{Channel, Handler, Parts, Pins, Service};
+use crate::channel::{Admitted, Channel, Guest, Handler, Parts, Pins, Service};
 use crate::counters::{Counters, one_more};
+use crate::discover::{self, Finder, Hint, Place, own_hint};
 use crate::error::HandshakeError;
 use crate::hello::{Refusal, Versions, Why};
 use crate::identity::{Identity, IdentityError, hex};
 use crate::members::Members;
 use crate::status::{self, Post, Refusals};
 use crate::stream::SecureStream;
-use crate::tls::Tls;
+use crate::tls::{Session, Tls};
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver, StatusBoard, supervise};
+use model::status::{Asked, FoundBoard, Joining, Offer};
 use model::{DeviceId, NODE_PORT, NodeId, Revision};
 use ring::rand::{SecureRandom, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,6 +23,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -41,19 +45,40 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Where to listen; different in tests.
     pub listen: SocketAddrV4,
+    /// Whom to call when boards are looked for; None: everybody on every interface.
+    pub targets: Option<Vec<SocketAddrV4>>,
     /// The versions of the protocol; different in tests.
     pub versions: Versions,
     /// The board's key.
     pub identity: Identity,
     /// Has the keys of boards pinned that were met for the first time, and this board's own.
     pub pins: Pins,
+    /// What this board is, for those who look for boards.
+    pub household: Arc<dyn Household>,
+    /// What makes a board a member.
+    pub gift: Arc<dyn Gift>,
+    /// Boards may be adopted although nobody compared anything. Not unless the operator insists.
+    pub may_skip: bool,
 }
 
 impl Options {
     /// For a board of a cluster.
-    pub fn new(identity: Identity, pins: Pins) -> Self {
-        let listen = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, NODE_PORT);
-        Self { listen, versions: Versions::OURS, identity, pins }
+    pub fn new(
+        identity: Identity,
+        pins: Pins,
+        household: Arc<dyn Household>,
+        gift: Arc<dyn Gift>,
+    ) -> Self {
+        Self {
+            listen: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, NODE_PORT),
+            targets: None,
+            versions: Versions::OURS,
+            identity,
+            pins,
+            household,
+            gift,
+            may_skip: false,
+        }
     }
 }
 
@@ -61,6 +86,9 @@ impl Options {
 #[derive(Clone)]
 pub struct Handle {
     channel: Arc<Channel>,
+    finder: Finder,
+    desk: Desk,
+    door: Door,
 }
 
 impl Handle {
@@ -77,6 +105,71 @@ impl Handle {
     /// future owns the stream and ends when it likes; it counts as a connection until then.
     pub fn on(&self, service: Service, handler: Handler) {
         self.channel.on(service, handler);
+    }
+
+    /// Boards heard of lately, this one left out. While somebody asks for them, they are looked for.
+    pub fn found(&self) -> Vec<FoundBoard> {
+        self.finder.found(&self.channel)
+    }
+
+    /// Keeps what other means of discovery heard of a board at some addresses.
+    pub fn hint(&self, hint: Hint, at: &[Ipv4Addr]) {
+        self.finder.heard(&self.channel, hint, at);
+    }
+
+    /// Looks at an address that no board was heard of from.
+    ///
+    /// # Errors
+    /// When no board of this kind answers there.
+    pub async fn look_at(&self, address: Ipv4Addr) -> Result<FoundBoard, AdoptError> {
+        self.desk.look_at(address).await
+    }
+
+    /// Calls a board, as a new node or in the place of one. No secret leaves.
+    ///
+    /// # Errors
+    /// Why it cannot be adopted; that is its last step in [`Self::progress`], too.
+    pub async fn begin(
+        &self,
+        device: &DeviceId,
+        as_node: Option<&NodeId>,
+    ) -> Result<Offer, AdoptError> {
+        self.desk.begin(device, as_node).await
+    }
+
+    /// The operator's word that this is the board that is meant: it becomes a node.
+    ///
+    /// # Errors
+    /// Why not; that is its last step in [`Self::progress`], too.
+    pub async fn confirm(
+        &self,
+        device: &DeviceId,
+        verified: Verified,
+    ) -> Result<NodeId, AdoptError> {
+        self.desk.confirm(device, verified).await
+    }
+
+    /// Lets a board flash, as often as its code says if it has been asked.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or does not.
+    pub async fn blink(&self, device: &DeviceId) -> Result<(), AdoptError> {
+        self.desk.blink(device).await
+    }
+
+    /// Ends an adoption, or forgets one that has ended. One that is being completed goes on.
+    pub fn cancel(&self, device: &DeviceId) {
+        self.desk.cancel(device);
+    }
+
+    /// Every adoption begun on this node.
+    pub fn progress(&self) -> Vec<Joining> {
+        self.desk.progress()
+    }
+
+    /// Who wants this board, as long as it is nobody's.
+    pub fn asked(&self) -> Option<Asked> {
+        self.door.asked()
     }
 
     /// This board's fingerprint.
@@ -110,13 +203,22 @@ pub fn start(
         versions: options.versions,
         pins: options.pins,
         alarms: Alarms::new(board.clone()),
+        household: options.household,
+        gift: options.gift,
+        may_skip: options.may_skip,
     }));
     // Streams can be opened from now on, not only once the task has begun.
     channel.membership.set(Members::of(&snapshots.borrow()));
     let listen = options.listen;
-    let handle = Handle { channel: channel.clone() };
+    let (finder, door) = (Finder::default(), Door::new(board.clone()));
+    let desk = Desk::new(channel.clone(), finder.clone(), board.clone());
+    let handle =
+        Handle { channel: channel.clone(), finder: finder.clone(), desk, door: door.clone() };
+    let place = Place { listen, targets: options.targets };
+    tokio::spawn(discover::run(channel.clone(), finder, place, shutdown.clone()));
     tokio::spawn(supervise(reporter.clone(), shutdown.clone(), move || {
-        let runner = Runner::new(channel.clone(), reporter.clone(), board.clone(), listen);
+        let runner =
+            Runner::new(channel.clone(), door.clone(), reporter.clone(), board.clone(), listen);
         runner.run(snapshots.clone(), shutdown.clone())
     }));
     Ok(handle)
@@ -126,6 +228,7 @@ type Doorbells = Arc<Mutex<BTreeMap<NodeId, Arc<Notify>>>>;
 
 struct Runner {
     channel: Arc<Channel>,
+    door: Door,
     reporter: Reporter,
     board: StatusBoard,
     at: SocketAddrV4,
@@ -150,6 +253,7 @@ struct Runner {
 impl Runner {
     fn new(
         channel: Arc<Channel>,
+        door: Door,
         reporter: Reporter,
         board: StatusBoard,
         at: SocketAddrV4,
@@ -166,6 +270,7 @@ impl Runner {
         channel.on(Service::Status, status::hear(&channel, &board, called));
         Self {
             channel,
+            door,
             reporter,
             board,
             at,
@@ -330,7 +435,8 @@ impl Runner {
         let stranger = if member { None } else { Some(self.strangers.clone().try_acquire_owned()) };
         match (place, stranger.transpose()) {
             (Ok(place), Ok(stranger)) => {
-                self.tasks.spawn(serve(self.channel.clone(), tcp, from, place, stranger));
+                let (channel, door) = (self.channel.clone(), self.door.clone());
+                self.tasks.spawn(serve(channel, door, tcp, from, place, stranger));
             }
             _ => one_more(&counting.busy),
         }
@@ -347,6 +453,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 /// One incoming connection, from the handshake to the end.
 async fn serve(
     channel: Arc<Channel>,
+    door: Door,
     tcp: TcpStream,
     from: SocketAddr,
     _place: OwnedSemaphorePermit,
@@ -354,7 +461,16 @@ async fn serve(
 ) {
     let counting = &channel.counting;
     match channel.admit(tcp).await {
-        Ok((handler, stream)) => {
+        Ok(Admitted::Guest(guest)) => {
+            one_more(&counting.guests);
+            if let Err(error) = receive(&channel, &door, guest).await {
+                tracing::debug!("talking about adoption with {from}: {error}");
+                if matches!(error, HandshakeError::Garbage) {
+                    one_more(&counting.garbage);
+                }
+            }
+        }
+        Ok(Admitted::Member(handler, stream)) => {
             one_more(&counting.admitted);
             drop(stranger);
             let peer = stream.peer().clone();
@@ -370,6 +486,24 @@ async fn serve(
             });
         }
     }
+}
+
+/// Talks with a board about adoption.
+async fn receive(channel: &Channel, door: &Door, mut guest: Guest) -> Result<(), HandshakeError> {
+    let members = channel.membership.now();
+    let about = About {
+        hint: own_hint(channel, false),
+        node: members.own.clone(),
+        entry: members.entry.clone(),
+        household: channel.household(),
+        gift: channel.gift(),
+        door,
+    };
+    let Session { stream, device, binding } = &mut guest.met;
+    let meeting = Meeting { binding, node: device, board: &channel.device };
+    attend(stream, &about, &meeting).await?;
+    // The answer has to arrive before the end.
+    Ok(stream.shutdown().await?)
 }
 
 fn listener(at: SocketAddrV4) -> io::Result<TcpListener> {

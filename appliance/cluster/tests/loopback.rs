@@ -2,181 +2,18 @@
 //! its own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests")]
 
-use cluster::{Handle, Identity, Options, Service, Versions};
-use control::{Shutdown, ShutdownTrigger, Snapshot, StatusBoard};
-use model::status::{NodeStatus, Subsystem, SubsystemState};
-use model::{DeviceId, Link, NODE_PORT, Node, NodeId, Revision, Secret, Settings};
+mod common;
+
+use cluster::{Identity, Service, Versions};
+use common::{Fixture, address, eventually, id, key, node, settings};
+use model::status::{NodeStatus, SubsystemState};
+use model::{NODE_PORT, Secret};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-
-const PATIENCE: Duration = Duration::from_secs(10);
-
-async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < PATIENCE, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-fn id(text: &str) -> NodeId {
-    text.parse().unwrap()
-}
-
-/// An address that no other test of this or another process uses.
-fn address() -> Ipv4Addr {
-    static COUNT: AtomicU8 = AtomicU8::new(1);
-    let [.., high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 1 + high % 250, low, COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
-fn node(name: &str, wired: Ipv4Addr) -> Node {
-    let link = Link { address: Some(format!("{wired}/8").parse().unwrap()), ..Link::default() };
-    Node { id: id(name), name: name.parse().unwrap(), eth0: link, ..Node::default() }
-}
-
-fn settings(nodes: &[Node]) -> Settings {
-    let mut settings = Settings::default();
-    settings.cluster.key = Secret::new("the key that all nodes of the test have");
-    settings.nodes = nodes.to_vec();
-    settings
-}
-
-/// The settings of one node, changed by the test and by pins.
-struct Desk {
-    id: NodeId,
-    revision: u64,
-    settings: Settings,
-    snapshots: watch::Sender<Arc<Snapshot>>,
-    /// How many pins were asked for.
-    pins: u32,
-}
-
-impl Desk {
-    fn change(&mut self, edit: impl FnOnce(&mut Settings)) {
-        edit(&mut self.settings);
-        self.revision += 1;
-        let snapshot = Snapshot::new(Revision(self.revision), self.settings.clone(), &self.id);
-        self.snapshots.send_replace(Arc::new(snapshot));
-    }
-
-    fn pin(&mut self, node: &NodeId, device: DeviceId) {
-        self.pins += 1;
-        let found = |s: &mut Settings| s.nodes.iter().position(|n| n.id == *node);
-        if let Some(at) = found(&mut self.settings) {
-            self.change(|s| s.nodes[at].device = Some(device));
-        }
-    }
-}
-
-/// One node.
-struct Fixture {
-    id: NodeId,
-    at: SocketAddrV4,
-    board: StatusBoard,
-    handle: Handle,
-    desk: Arc<Mutex<Desk>>,
-    _stop: ShutdownTrigger,
-}
-
-fn key() -> Vec<u8> {
-    Identity::generate().unwrap()
-}
-
-impl Fixture {
-    fn start(name: &str, settings: &Settings) -> Self {
-        Self::with(name, settings, &key(), Versions::OURS)
-    }
-
-    fn with(name: &str, settings: &Settings, key: &[u8], versions: Versions) -> Self {
-        let id = id(name);
-        let (snapshots, receiver) = Snapshot::new(Revision(1), settings.clone(), &id).channel();
-        let board = StatusBoard::new(id.clone(), "test");
-        let (stop, shutdown) = Shutdown::new();
-        let address = settings.node(&id).unwrap().addresses().last().unwrap();
-        let at = SocketAddrV4::new(address, NODE_PORT);
-        let reporter = board.reporter(Subsystem::Cluster);
-        let desk =
-            Desk { id: id.clone(), revision: 1, settings: settings.clone(), snapshots, pins: 0 };
-        let desk = Arc::new(Mutex::new(desk));
-        let pinning = desk.clone();
-        let pins = Arc::new(move |node: NodeId, device: DeviceId| {
-            pinning.lock().unwrap().pin(&node, device);
-        });
-        let options =
-            Options { listen: at, versions, ..Options::new(Identity::read(key).unwrap(), pins) };
-        let handle = cluster::start(receiver, reporter, shutdown, board.clone(), options).unwrap();
-        Self { id, at, board, handle, desk, _stop: stop }
-    }
-
-    fn change(&self, edit: impl FnOnce(&mut Settings)) {
-        self.desk.lock().unwrap().change(edit);
-    }
-
-    fn settings(&self) -> Settings {
-        self.desk.lock().unwrap().settings.clone()
-    }
-
-    fn pinned(&self, node: &str) -> Option<DeviceId> {
-        self.settings().node(&id(node)).unwrap().device.clone()
-    }
-
-    fn device(&self) -> Option<DeviceId> {
-        Some(self.handle.device().clone())
-    }
-
-    fn notices(&self) -> String {
-        let own = self.board.own();
-        own.notices.into_iter().map(|n| n.text + "\n").collect()
-    }
-
-    fn state(&self) -> Option<SubsystemState> {
-        let all = self.board.own().subsystems;
-        let own = all.get(&Subsystem::Cluster)?;
-        let newest = self.desk.lock().unwrap().revision;
-        (own.revision == Revision(newest)).then(|| own.state.clone())
-    }
-
-    async fn degraded(&self, part: &str) {
-        eventually(part, || match self.state() {
-            Some(SubsystemState::Degraded { reason }) => reason.contains(part),
-            _ => false,
-        })
-        .await;
-    }
-
-    fn knows(&self, other: &Self) -> Option<NodeStatus> {
-        let all = self.board.nodes();
-        let found = all.into_iter().find(|n| n.status.id == other.id && n.reachable);
-        found.map(|n| n.status)
-    }
-
-    async fn meets(&self, other: &Self) {
-        eventually("both know each other", || {
-            self.knows(other).is_some() && other.knows(self).is_some()
-        })
-        .await;
-    }
-
-    fn serves_echo(&self) {
-        self.handle.on(
-            Service::Mirror,
-            Arc::new(|_, stream| {
-                Box::pin(async move {
-                    let (mut reader, mut writer) = tokio::io::split(stream);
-                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
-                    let _ = writer.shutdown().await;
-                })
-            }),
-        );
-    }
-}
 
 fn two() -> (Fixture, Fixture) {
     let nodes = [node("web01", address()), node("web02", address())];

@@ -1,0 +1,122 @@
+//! Every decoder that reads what came from the network, for those who feed it anything.
+//!
+//! Not an interface: for the targets in `fuzz/` and the tests below. Each takes any bytes and
+//! must neither panic nor take more memory than its limit.
+
+use crate::hello::{Answer, Hello};
+use crate::{adopt, discover, hello, report};
+use futures_util::FutureExt;
+use model::NodeId;
+
+/// The first message of a call, and the answer to it.
+pub fn hello(bytes: &[u8]) {
+    let _ = hello::receive::<_, Hello>(&mut &*bytes).now_or_never();
+    if let Some(Ok(Answer { refused: Some(refusal), .. })) =
+        hello::receive(&mut &*bytes).now_or_never()
+    {
+        let shown = refusal.shown();
+        assert!(shown.text.chars().count() <= 200);
+    }
+}
+
+/// A datagram on port 1937.
+pub fn datagram(bytes: &[u8]) {
+    if let Some(hint) = discover::wire::read(bytes) {
+        // What was understood can be said again, if it still fits.
+        if let Some(again) = discover::wire::write(&hint) {
+            assert_eq!(discover::wire::read(&again), Some(hint));
+        }
+    }
+}
+
+/// What a node and a board say to each other during an adoption.
+pub fn adoption(bytes: &[u8]) {
+    let _ = adopt::wire::receive::<_, adopt::wire::Ask>(&mut &*bytes).now_or_never();
+    let _ = adopt::wire::receive::<_, adopt::wire::Tell>(&mut &*bytes).now_or_never();
+    let _ = adopt::wire::receive_gift(&mut &*bytes, bytes.len() / 2).now_or_never();
+}
+
+/// A message of a status stream.
+pub fn report(bytes: &[u8]) {
+    if let Some((head, rest)) = bytes.split_first_chunk::<4>() {
+        let _ = report::length(*head);
+        let _ = report::read(&NodeId::default(), rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hello::{Refusal, Versions, Why};
+
+    /// Bytes that look as if they were random (xorshift64*, Vigna 2016).
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        }
+
+        fn below(&mut self, limit: usize) -> usize {
+            usize::try_from(self.next() >> 16).unwrap() % limit
+        }
+
+        fn bytes(&mut self, length: usize) -> Vec<u8> {
+            (0..length).map(|_| self.next().to_be_bytes()[1]).collect()
+        }
+    }
+
+    fn framed(head: usize, json: &str) -> Vec<u8> {
+        let length = u64::try_from(json.len()).unwrap().to_be_bytes();
+        [&length[8 - head..], json.as_bytes()].concat()
+    }
+
+    #[test]
+    fn noise_and_what_is_almost_right_is_never_a_panic() {
+        let device = "a".repeat(64);
+        let answer = Answer {
+            versions: Versions::OURS,
+            boot: "b".into(),
+            from: "web01".parse().unwrap(),
+            proof: Some("00".into()),
+            refused: Some(Refusal::new(Why::Twice, "x".repeat(300))),
+        };
+        let good = [
+            framed(2, &serde_json::to_string(&answer).unwrap()),
+            framed(2, r#"{"min":1,"max":1,"boot":"b","from":"web01","to":"web02","service":"x"}"#),
+            format!(
+                "bramble {{\"device\":\"{device}\",\"name\":\"pi\",\"claimed\":true,\"min\":1,\
+                 \"max\":2,\"wired\":false,\"ask\":true,\"batch\":\"00\"}}"
+            )
+            .into_bytes(),
+            framed(4, r#"{"say":"gift","node":"web01","length":3}"#),
+            framed(4, r#"{"say":"commit","commitment":"00","node":"web01","entry":[1]}"#),
+            framed(4, r#"{"say":"no","why":"busy","text":"not now"}"#),
+        ];
+        let mut noise = Noise(0x0123_4567_89ab_cdef);
+        for round in 0..30_000 {
+            let mut bytes = match round % 3 {
+                0 => {
+                    let length = noise.below(700);
+                    noise.bytes(length)
+                }
+                _ => good[noise.below(good.len())].clone(),
+            };
+            if round % 3 == 2 {
+                for _ in 0..=noise.below(4) {
+                    let at = noise.below(bytes.len());
+                    bytes[at] = noise.next().to_be_bytes()[0];
+                }
+                let length = bytes.len() - noise.below(3).min(bytes.len());
+                bytes.truncate(length);
+            }
+            hello(&bytes);
+            datagram(&bytes);
+            adoption(&bytes);
+            report(&bytes);
+        }
+    }
+}
