@@ -241,6 +241,20 @@ impl Aboard {
         }
     }
 
+    /// Lets the green LED flash so many times in a row; None: for half a minute without a pause.
+    pub(crate) async fn flash(&self, flashes: Option<u8>) -> Result<(), String> {
+        let request = match flashes {
+            Some(flashes) => Request::Flash { flashes },
+            None => Request::Blink { seconds: 30 },
+        };
+        ask(&self.client, request).await
+    }
+
+    /// Has the link to process 1 outlast a start of this program by itself.
+    pub(crate) fn outlast_exec(&self) -> anyhow::Result<()> {
+        Ok(self.client.outlast_exec()?)
+    }
+
     fn ask(&self, request: Request) -> webui::Answer<'_, ()> {
         Box::pin(ask(&self.client, request))
     }

@@ -58,6 +58,8 @@ pub(crate) async fn apply(
         let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         board.notice("boot-file", all.join("\n"));
     }
+    let token = whole.join_token().map(Secret::reveal);
+    let kept = local.join_token().ok().flatten();
     let hash = local.password_hash().ok().flatten();
     let settings = control.snapshot();
     let rewritten = provision::wiped(
@@ -65,7 +67,7 @@ pub(crate) async fn apply(
         &Wipe {
             settings: &settings.settings,
             password_hash: hash.as_deref(),
-            token_kept: false,
+            token_kept: token.is_some() && token == kept.as_deref(),
             mistakes: &mistakes,
         },
     );
@@ -88,6 +90,9 @@ async fn take(
 ) -> anyhow::Result<()> {
     if fresh.is_empty() {
         return Ok(());
+    }
+    if let Some(token) = fresh.join_token() {
+        local.set_join_token(token.reveal())?;
     }
     if let Some(password) = fresh.password() {
         let hash = webui::hash_password(password.reveal())

@@ -7,6 +7,7 @@
 
 mod aboard;
 mod adapters;
+mod adoption;
 mod boot_file;
 mod cli;
 mod device;

@@ -6,12 +6,12 @@ use crate::adapters::{
     PageFailover, PageJournal, PageLog, PagePassword, PageSessions, PageTokens, Will, bear_witness,
     serve_mirror,
 };
+use crate::adoption::{Household, PageAdoption};
 use crate::cli::admin_everywhere;
 use crate::device;
 use crate::services::{self, AuditCopies, Doer, SharedSessions};
 use anyhow::Context;
-use cluster::Identity;
-use control::{Control, Engine, Shutdown, StatusBoard};
+use control::{Control, Engine, Shutdown, StatusBoard, Storage};
 use init::Guardian;
 use journal::Journal;
 use model::status::Subsystem;
@@ -20,14 +20,17 @@ use network::Kernel;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use store::{DataLock, Local, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 /// How long running requests may take once this node stops.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -58,7 +61,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let aboard = Aboard::find(&journal, &options.data);
     let _lock = DataLock::take(&options.data)?;
     let store = Store::open(&options.data)?;
-    let id = identity(&store, options.node.as_ref())?;
+    let key = device::key(&options.data)?;
+    let id = identity(&store, key.identity.device(), options.node.as_ref())?;
     let board = StatusBoard::new(id.clone(), env!("CARGO_PKG_VERSION"));
     if let Some(aside) = store.damaged() {
         board.notice(
@@ -69,8 +73,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             ),
         );
     }
-    let identity = device::identity(&options.data, &board)?;
-    let first = first_settings(&id, identity.device(), aboard.as_ref().and_then(Aboard::name));
+    key.say(&board);
+    let first = first_settings(&id, key.identity.device(), aboard.as_ref().and_then(Aboard::name));
     let (engine, control) = Engine::new(store.revisions(), &id, first)?;
     // Traffic must not be able to lock the operator out: the page has a runtime of its own.
     let admin = Builder::new_current_thread().enable_all().build()?;
@@ -83,8 +87,24 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 
     let (trigger, shutdown) = Shutdown::new();
     let network = aboard.as_ref().map(Aboard::network).unwrap_or_default();
+    let again = Arc::new(Notify::new());
+    let household = Arc::new(Household {
+        node: id.clone(),
+        control: control.clone(),
+        board: board.clone(),
+        local: store.local(),
+        aboard: aboard.clone(),
+        again: again.clone(),
+        replaced: Mutex::default(),
+    });
+    let channel = cluster::Options::new(
+        key.identity,
+        device::pins(control.clone()),
+        household.clone(),
+        household,
+    );
     let house = data.block_on(async {
-        let given = Given { identity, network, local: store.local(), access_log };
+        let given = Given { channel, network, local: store.local(), access_log };
         House::build(&options, given, &control, &board, &shutdown)
     })?;
     let mut engine = engine;
@@ -160,23 +180,41 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             journal,
         }),
         radio,
-        adoption: None,
+        adoption: Some(Arc::new(PageAdoption(house.cluster.clone()))),
         probes: None,
         probe: None,
     };
     let page = serve_page(admin, listener, ports, shutdown)?;
     tracing::info!("node {id} runs; the admin page is on port {}", at.port());
 
-    data.block_on(async {
-        wanted_to_stop().await?;
+    let again = data.block_on(async {
+        let again = tokio::select! {
+            stop = wanted_to_stop() => stop.map(|()| false)?,
+            () = again.notified() => true,
+        };
         tracing::info!("stopping");
         house.stop().await;
-        anyhow::Ok(())
+        anyhow::Ok(again)
     })?;
     trigger.trigger();
     data.shutdown_timeout(Duration::from_secs(1));
     page.join().map_err(|_| anyhow::anyhow!("the admin page's thread failed"))?;
-    Ok(())
+    if again { start_again(aboard.as_ref()) } else { Ok(()) }
+}
+
+/// Starts this program anew in its own place, after it became another node. Comes back only with
+/// what was in the way.
+fn start_again(aboard: Option<&Aboard>) -> anyhow::Result<()> {
+    if let Some(aboard) = aboard {
+        aboard.outlast_exec()?;
+    }
+    let mut arguments = std::env::args_os();
+    let mut program = Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        program.arg0(name);
+    }
+    let error = program.args(arguments).exec();
+    Err(error).context("this program could not start again")
 }
 
 /// Lives as the guardian of a node.
@@ -197,7 +235,7 @@ struct House {
 
 /// What the subsystems are given.
 struct Given {
-    identity: Identity,
+    channel: cluster::Options,
     network: network::Options,
     local: Local,
     access_log: Option<Box<dyn Write + Send>>,
@@ -212,14 +250,14 @@ impl House {
         board: &StatusBoard,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let Given { identity, network, local, access_log } = given;
+        let Given { channel, network, local, access_log } = given;
         let reporter = |subsystem| board.reporter(subsystem);
         let cluster = cluster::start(
             control.watch(),
             reporter(Subsystem::Cluster),
             shutdown.clone(),
             board.clone(),
-            cluster::Options::new(identity, device::pins(control.clone())),
+            channel,
         )
         .context("the node channel")?;
         cluster::replicate(&cluster, control, shutdown);
@@ -311,20 +349,30 @@ fn log(journal: &Journal) {
     journal.catch_panics();
 }
 
-/// The board's identity: given, remembered, or made up once.
-fn identity(store: &Store, given: Option<&NodeId>) -> anyhow::Result<NodeId> {
+/// Which node this board is: what the settings say its key is, else as given, remembered, or made
+/// up once.
+fn identity(store: &Store, device: &DeviceId, given: Option<&NodeId>) -> anyhow::Result<NodeId> {
     let local = store.local();
     let known = local.node_id()?;
-    let id = match (given, known) {
-        (None, Some(known)) => return Ok(known),
-        (Some(given), _) => given.clone(),
-        (None, None) => {
+    // Where a board was taken in for another one, this is how it knows after a power cut.
+    let newest = store.revisions().newest()?;
+    let pinned = newest.and_then(|stored| {
+        let mut nodes = stored.settings.nodes.into_iter();
+        nodes.find(|node| node.device.as_ref() == Some(device)).map(|node| node.id)
+    });
+    let id = match (pinned, given, &known) {
+        (Some(pinned), ..) => pinned,
+        (None, Some(given), _) => given.clone(),
+        (None, None, Some(known)) => known.clone(),
+        (None, None, None) => {
             let mut random = [0_u8; 4];
             io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut random)?;
             format!("pi-{:08x}", u32::from_ne_bytes(random)).parse()?
         }
     };
-    local.set_node_id(&id)?;
+    if known.as_ref() != Some(&id) {
+        local.set_node_id(&id)?;
+    }
     Ok(id)
 }
 

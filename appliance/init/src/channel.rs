@@ -80,6 +80,11 @@ pub enum Request {
         /// For so long; at most 600.
         seconds: u16,
     },
+    /// Lets the green LED flash in rows for half a minute, so that somebody can count.
+    Flash {
+        /// In a row; at most 9.
+        flashes: u8,
+    },
     /// Empties the data partition at the next start, which follows at once.
     FactoryReset,
     /// Fails on purpose; refused unless the kernel was started with `bramble.test`.
@@ -147,6 +152,7 @@ mod tests {
         for request in [
             Request::Clock { unix_ms: u64::MAX },
             Request::Blink { seconds: 600 },
+            Request::Flash { flashes: 3 },
             Request::Screen { lines: vec!["a".into()], setup: None },
             Request::Fail { how: TestFailure::Hang },
             Request::Supplicant { run: true },

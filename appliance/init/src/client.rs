@@ -7,6 +7,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{MsgFlags, recv, send};
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -67,6 +68,16 @@ impl Client {
             shared.close();
         }
         Self { shared }
+    }
+
+    /// Leaves the socket open for the program that takes the place of this one (execve(2)), which
+    /// finds it through the same variable.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn outlast_exec(&self) -> io::Result<()> {
+        fcntl(&self.shared.socket, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(())
     }
 
     /// Says that everything moves. Never blocks.

@@ -13,7 +13,7 @@ use crate::error::Problem;
 use crate::facts::Facts;
 use crate::jobs::{Finding, Jobs};
 use crate::keep::{self, Keep};
-use crate::led::Blink;
+use crate::led::{Blink, Rows};
 use crate::modules::{self, Modules, uevent::Events};
 use crate::paths::Paths;
 use crate::phases::{data, entropy};
@@ -119,6 +119,14 @@ impl Seat {
     }
 }
 
+/// The LED while it blinks for somebody.
+#[derive(Debug)]
+struct Blinking {
+    blink: Blink,
+    until: Duration,
+    rows: Option<Rows>,
+}
+
 /// The firmware that is being written.
 #[derive(Debug)]
 struct Install {
@@ -147,7 +155,7 @@ pub struct Supervisor {
     supplicant: Seat,
     install: Option<Install>,
     channel: Option<OwnedFd>,
-    blink: Option<(Blink, Duration)>,
+    blink: Option<Blinking>,
     lines: Vec<String>,
     setup: Option<Setup>,
     board: String,
@@ -269,8 +277,11 @@ impl Supervisor {
         if self.supplicant.is_due(now) {
             self.start_supplicant(now);
         }
-        if self.blink.as_ref().is_some_and(|(_, until)| now >= *until) {
+        if self.blink.as_ref().is_some_and(|blinking| now >= blinking.until) {
             self.blink = None;
+        }
+        if let Some(Blinking { blink, rows: Some(rows), .. }) = &self.blink {
+            blink.light(rows.at(now).0);
         }
         if self.look_at_devices && !self.looking_at_devices {
             self.look_for_drivers();
@@ -340,8 +351,11 @@ impl Supervisor {
                 wake = wake.min(seat.due);
             }
         }
-        if let Some((_, until)) = &self.blink {
-            wake = wake.min(*until);
+        if let Some(blinking) = &self.blink {
+            wake = wake.min(blinking.until);
+            if let Some(rows) = blinking.rows {
+                wake = wake.min(rows.at(now).1);
+            }
         }
         let ready = {
             let mut sources =

@@ -44,6 +44,15 @@ pub(crate) fn blink(seconds: u16) -> Result<(), String> {
     }
 }
 
+/// How many flashes of the LED can be counted.
+pub(crate) fn flashes(flashes: u8) -> Result<(), String> {
+    if (1..=9).contains(&flashes) {
+        Ok(())
+    } else {
+        Err("The LED can flash 1 to 9 times in a row.".into())
+    }
+}
+
 /// A time the board can be in: not before its firmware was made.
 pub(crate) fn clock(unix_ms: u64, built_unix: u64) -> Result<(), String> {
     // The 32-bit C library ends in January 2038; times close to it are a mistake as well.
@@ -108,6 +117,7 @@ mod tests {
         assert!(boot_file("a\0").is_err());
         assert!(blink(0).is_err() && blink(601).is_err());
         assert!(blink(1).is_ok() && blink(600).is_ok());
+        assert!(flashes(1).is_ok() && flashes(0).is_err() && flashes(10).is_err());
         let built = 1_790_000_000;
         assert!(clock(built * 1000, built).is_ok());
         assert!(clock(built * 1000 - 1, built).is_err());

@@ -23,6 +23,16 @@ pub enum Edit {
     PutCluster(Cluster),
     /// A board.
     PutNode(Node),
+    /// A board that was taken in, as a new node or as another board for one: then the node stays
+    /// what it is but for the key.
+    Adopt {
+        /// Its entry.
+        node: Node,
+        /// It takes the place of another board.
+        replaces: bool,
+        /// It was made sure that it is the board that is meant.
+        compared: bool,
+    },
     /// The key of a board that had none so far; a key that is there stays.
     PinNode {
         /// Its identity.
@@ -106,6 +116,10 @@ impl Edit {
             }
             Self::PutCluster(c) => settings.cluster = c.clone(),
             Self::PutNode(n) => put(&mut settings.nodes, n, |e| e.id == n.id),
+            Self::Adopt { node, .. } => match settings.nodes.iter_mut().find(|n| n.id == node.id) {
+                Some(old) => old.device.clone_from(&node.device),
+                None => settings.nodes.push(node.clone()),
+            },
             Self::PinNode { node, device } => {
                 let missing = || EditError { kind: "node", name: node.to_string() };
                 let entry = settings.nodes.iter_mut().find(|n| n.id == *node);
@@ -164,6 +178,11 @@ impl Edit {
             Self::Replace(_) => "replaced the whole settings document".to_owned(),
             Self::PutCluster(_) => "changed the cluster's settings".to_owned(),
             Self::PutNode(n) => format!("changed node {}", n.name),
+            Self::Adopt { node, replaces, compared } => {
+                let what = if *replaces { "another board for node" } else { "a board as node" };
+                let how = if *compared { "" } else { ", without comparing its code" };
+                format!("took in {what} {}{how}", node.id)
+            }
             Self::PinNode { node, .. } => format!("met node {node} and pinned its key"),
             Self::RemoveNode(id) => format!("removed node {id}"),
             Self::PutWifi(_) => "changed the Wi-Fi settings".to_owned(),

@@ -111,6 +111,35 @@ fn nothing_follows_from_nothing() {
 }
 
 #[test]
+fn a_board_is_taken_in_as_a_new_node_or_for_one_that_is_there() {
+    let mut settings = reference();
+    let before = settings.clone();
+    let device = |letter: &str| letter.repeat(64).parse().unwrap();
+    let adopt = |node: &str, letter: &str, replaces| Edit::Adopt {
+        node: Node {
+            id: id(node),
+            name: "Fresh".parse().unwrap(),
+            device: Some(device(letter)),
+            ..Node::default()
+        },
+        replaces,
+        compared: !replaces,
+    };
+    let new = adopt("pi-1", "a", false);
+    new.apply(&mut settings).unwrap();
+    assert_eq!(new.sentence(), "took in a board as node pi-1");
+    assert_eq!(settings.nodes.len(), before.nodes.len() + 1);
+    let other = adopt("web01", "b", true);
+    other.apply(&mut settings).unwrap();
+    let sentence = "took in another board for node web01, without comparing its code";
+    assert_eq!(other.sentence(), sentence);
+    let web01 = settings.node(&id("web01")).unwrap();
+    let expected = Node { device: Some(device("b")), ..before.node(&id("web01")).unwrap().clone() };
+    assert_eq!(*web01, expected);
+    assert_eq!(check(&settings), []);
+}
+
+#[test]
 fn a_pin_is_set_once() {
     let mut settings = reference();
     let pin = |node: &str, letter: &str| Edit::PinNode {

@@ -9,6 +9,7 @@ use rusqlite::OptionalExtension;
 const NODE_ID: &str = "node_id";
 const PASSWORD: &str = "admin_password_hash";
 const SETUP_PASSPHRASE: &str = "setup_passphrase";
+const JOIN_TOKEN: &str = "join_token";
 const BOOT_FILE: &str = "boot_file_digest";
 const NETWORK: &str = "network_confirmed";
 
@@ -77,6 +78,22 @@ impl Local {
     /// When it is not stored.
     pub fn set_setup_passphrase(&self, passphrase: &str) -> Result<(), StoreError> {
         self.set(SETUP_PASSPHRASE, passphrase)
+    }
+
+    /// The token that the cards of one batch were written with.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn join_token(&self) -> Result<Option<String>, StoreError> {
+        self.get(JOIN_TOKEN)
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub fn set_join_token(&self, token: &str) -> Result<(), StoreError> {
+        self.set(JOIN_TOKEN, token)
     }
 
     /// Which text of the boot partition's settings file was taken over last.

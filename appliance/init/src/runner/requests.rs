@@ -1,10 +1,10 @@
 //! What the appliance process asks for.
 
-use super::{Install, Outcome, Supervisor};
+use super::{Blinking, Install, Outcome, Supervisor};
 use crate::channel::{MAX_MESSAGE, Numbered, Reply, Request, TestFailure};
 use crate::children::{Launch, Running, how};
 use crate::jobs::Finding;
-use crate::led::Blink;
+use crate::led::{Blink, Rows};
 use crate::phases::boot_partition::Partition;
 use crate::phases::{clock, data};
 use crate::validate;
@@ -22,6 +22,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+/// How long flashes in rows go on, in seconds.
+const FLASHING: u16 = 30;
 /// So many messages are read before everything else has its turn.
 const BATCH: usize = 64;
 
@@ -97,7 +99,12 @@ impl Supervisor {
                 return self.rewrite_boot_file(number, text).err().map(refused);
             }
             Request::Supplicant { run } => return Some(reply(self.want_supplicant(run))),
-            Request::Blink { seconds } => return Some(reply(self.start_blinking(seconds))),
+            Request::Blink { seconds } => {
+                return Some(reply(self.start_blinking(seconds, None)));
+            }
+            Request::Flash { flashes } => {
+                return Some(reply(self.start_blinking(FLASHING, Some(flashes))));
+            }
             Request::FactoryReset => return self.factory_reset(number).err().map(refused),
             Request::Fail { how: TestFailure::Kill } if self.terms.line.test => {
                 if let Some(running) = &self.appliance.running {
@@ -150,15 +157,27 @@ impl Supervisor {
         Ok(())
     }
 
-    fn start_blinking(&mut self, seconds: u16) -> Result<(), String> {
+    fn start_blinking(&mut self, seconds: u16, flashes: Option<u8>) -> Result<(), String> {
         validate::blink(seconds)?;
-        let until = self.began.elapsed() + Duration::from_secs(seconds.into());
+        flashes.map_or(Ok(()), validate::flashes)?;
+        let now = self.began.elapsed();
         // One that blinks already still knows what it did before.
         let blink = match self.blink.take() {
-            Some((blink, _)) => blink,
+            Some(blinking) => blinking.blink,
             None => Blink::start(&self.terms.paths.leds).map_err(|error| error.to_string())?,
         };
-        self.blink = Some((blink, until));
+        let rows = match flashes {
+            Some(flashes) => {
+                blink.by_hand().map_err(|error| error.to_string())?;
+                Some(Rows { flashes, began: now })
+            }
+            None => {
+                blink.by_itself().map_err(|error| error.to_string())?;
+                None
+            }
+        };
+        let until = now + Duration::from_secs(seconds.into());
+        self.blink = Some(Blinking { blink, until, rows });
         Ok(())
     }
 
