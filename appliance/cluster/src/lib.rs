@@ -46,8 +46,8 @@ mod sync;
 mod tls;
 
 pub use action::Actions;
-pub use audit::{AuditCopies, share_audit};
 pub use adopt::{AdoptError, Answer, Gift, Household, NewBoard, Verified};
+pub use audit::{AuditCopies, share_audit};
 pub use channel::{Handler, Pins, Service};
 pub use counters::Counters;
 pub use discover::Hint;
