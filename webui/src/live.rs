@@ -6,7 +6,9 @@
 
 use crate::app::{App, lock};
 use crate::error::Failure;
-use crate::pages::{Ctx, balancing, board, failover, firmware, found, overview, sites, wifi};
+use crate::pages::{
+    Ctx, balancing, board, failover, firmware, found, overview, roles, sites, wifi,
+};
 use crate::session::{KEY, SignedIn, fingerprint};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -49,7 +51,7 @@ impl Part {
 
 type Draw = fn(&App, &Snapshot, &[NodeReport]) -> Result<Vec<Part>, askama::Error>;
 
-const PAGES: [(&str, Draw); 8] = [
+const PAGES: [(&str, Draw); 9] = [
     ("overview", overview::parts),
     ("balancing", |_, s, r| balancing::parts(s, r)),
     ("failover", |_, s, r| failover::parts(s, r)),
@@ -58,6 +60,7 @@ const PAGES: [(&str, Draw); 8] = [
     ("firmware", |app, _, r| firmware::parts(app, r)),
     ("wifi", wifi::parts),
     ("found", |app, _, _| found::parts(app)),
+    ("applied", |_, s, r| roles::parts(s, r)),
 ];
 
 /// The last drawing of each page.

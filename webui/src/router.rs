@@ -2,11 +2,11 @@
 
 use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
-use crate::pages::found;
 use crate::pages::{
     account, admin, again, backup, board, cluster, diagnostics, failover, firmware, history, log,
     more, nodes, overview, sessions, sites, stats, tokens, wifi,
 };
+use crate::pages::{found, roles};
 use crate::{api, assets, gate, headers, health, live, session};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -98,6 +98,8 @@ fn cluster_pages() -> Router<App> {
         .route("/found/confirm", post(found::confirm))
         .route("/found/cancel", post(found::cancel))
         .route("/found/blink", post(found::blink))
+        .route("/roles", get(roles::show).post(roles::save))
+        .route("/roles/applied", get(roles::progress_page))
 }
 
 /// The board under this node.

@@ -16,6 +16,7 @@ pub(crate) mod log;
 pub(crate) mod more;
 pub(crate) mod nodes;
 pub(crate) mod overview;
+pub(crate) mod roles;
 pub(crate) mod sessions;
 pub(crate) mod sites;
 pub(crate) mod stats;

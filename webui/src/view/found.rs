@@ -32,7 +32,7 @@ pub(crate) struct StrangerRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StepView {
     pub(crate) word: &'static str,
-    /// "done", "now", "failed" or "later".
+    /// "done", "doing" or "later".
     pub(crate) state: &'static str,
     pub(crate) said: &'static str,
 }
@@ -154,7 +154,7 @@ fn join(joining: &Joining, board: Option<&FoundBoard>) -> JoinView {
     let steps = STEPS.iter().enumerate().map(|(i, word)| {
         let (state, said) = match i {
             _ if i < at => ("done", "done"),
-            _ if i == at => ("now", "under way"),
+            _ if i == at => ("doing", "under way"),
             _ => ("later", "to come"),
         };
         StepView { word, state, said }
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(j.code, Some(("412 908".to_owned(), 4)));
         assert_eq!(j.page.as_deref(), Some("http://192.168.1.6:1936/"));
         let states: Vec<_> = j.steps.iter().map(|s| s.state).collect();
-        assert_eq!(states, ["done", "now", "later", "later"]);
+        assert_eq!(states, ["done", "doing", "later", "later"]);
         assert_eq!((v.members(), v.underway()), (0, 1));
     }
 

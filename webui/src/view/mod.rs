@@ -7,6 +7,7 @@ mod mirrors;
 mod nodes;
 mod routers;
 mod servers;
+pub(crate) mod suggest;
 mod verdict;
 pub(crate) mod wifi;
 

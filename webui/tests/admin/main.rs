@@ -18,6 +18,7 @@ mod forms;
 mod found;
 mod live;
 mod pages;
+mod roles;
 mod routes;
 mod statistics;
 mod wifi;

@@ -26,6 +26,8 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/found/confirm", &["POST"]),
     ("/found/cancel", &["POST"]),
     ("/found/blink", &["POST"]),
+    ("/roles", &["GET", "POST"]),
+    ("/roles/applied", &["GET"]),
     ("/nodes", &["GET", "POST"]),
     ("/nodes/new", &["GET"]),
     ("/nodes/web01", &["GET", "POST"]),
