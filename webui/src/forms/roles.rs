@@ -92,7 +92,7 @@ impl RolesForm {
         form.floating_ip.set_option(cluster.floating_ip);
         let lent = suggest::lender(reports);
         form.gateway.set_option(cluster.gateway.or(lent));
-        let dns: Vec<_> = cluster.dns.iter().copied().collect();
+        let dns = cluster.dns.to_vec();
         form.dns.set_list(if dns.is_empty() { lent.into_iter().collect() } else { dns });
         form
     }
