@@ -26,6 +26,7 @@ async fn four() -> (Node, Browser) {
             mac: format!("b8:27:eb:00:00:0{n}"),
             addresses: vec![format!("192.168.1.{}/24", 70 + n).parse().unwrap()],
             dhcp: Some(dhcp),
+            ..LinkStatus::default()
         }]
     };
     node.board.provide(move |status| status.links = links(0));
