@@ -5,6 +5,7 @@
 
 use lab::{Api, Figures, Lab, Load, Options, Plan, Shape, site, wait, wired, wireless};
 use serde_json::{Value, json};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -200,4 +201,100 @@ fn a_power_cut_is_no_confirmation() {
         settings_are_back(&lab, "web02");
         assert_eq!(lab.node("web02").addresses("eth0"), ["192.168.1.11/24"], "{cut}");
     }
+}
+
+/// Waits until every node has a fresh report of this one.
+fn heard(lab: &Lab, node: &str) {
+    for at in ["web01", "web02", "lbmaster", "lbslave"].into_iter().filter(|at| *at != node) {
+        let what = format!("{at} to hear from {node}");
+        let heard = |status: &Value| {
+            let nodes = status["nodes"].as_array()?;
+            nodes.iter().any(|n| n["status"]["id"] == node && n["reachable"] == true).then_some(())
+        };
+        by_radio(lab, at).wait_status(PATIENCE, &what, heard).unwrap();
+    }
+}
+
+/// A file made on web01 is on web02 before the patience ends; how long it took.
+fn mirrored(lab: &Lab, name: &str) -> Duration {
+    let begun = Instant::now();
+    fs::write(lab.node("web01").site().join(name), name).unwrap();
+    let copy = lab.node("web02").site().join(name);
+    wait::until_true(PATIENCE, &format!("{name} on web02"), || copy.exists()).unwrap();
+    begun.elapsed()
+}
+
+#[test]
+fn a_cable_pulled_under_traffic_costs_visitors_little() {
+    let lab = start();
+    lab.node("web02").site(); // its first copy comes by itself
+    mirrored(&lab, "first");
+    let mut figures = Figures::new(env!("CARGO_TARGET_TMPDIR"), "eth0 pulled and plugged back");
+    let mut complaints: Vec<String> = Vec::new();
+    let mut run = |what: &str, most: u64, gap_ms: f64, event: &dyn Fn(&Lab)| {
+        let plan = Plan {
+            timeout: Duration::from_secs(12),
+            shape: Shape::Rate(100),
+            ..Plan::steady(site())
+        };
+        let load = Load::start(&lab.client(), plan).unwrap();
+        load.reach(100, PATIENCE).unwrap();
+        event(&lab);
+        let now = load.so_far().total;
+        load.reach(now + 150, PATIENCE).unwrap();
+        let report = load.finish().unwrap();
+        figures.row(what, &report);
+        if report.failed > most || report.longest_gap_ms > gap_ms {
+            complaints.push(format!("{what}: {most} failed and {gap_ms} ms at most, {report:?}"));
+        }
+    };
+    let up = |lab: &Lab, count: usize| {
+        for node in ["lbmaster", "lbslave"] {
+            by_radio(lab, node).wait_servers(count, PATIENCE).unwrap();
+        }
+    };
+
+    // Three failed checks until a server is down; requests that meet it go on to another one.
+    run("Web02's eth0 pulled", 3, 500.0, &|lab| {
+        lab.node("web02").link("eth0", false).unwrap();
+        up(lab, 3);
+        heard(lab, "web02");
+        println!("mirrored to web02 over its radio in {:?}", mirrored(lab, "over-the-radio"));
+    });
+    run("Web02's eth0 back", 0, 500.0, &|lab| {
+        lab.node("web02").link("eth0", true).unwrap();
+        up(lab, 4);
+        println!("mirrored to web02 with both in {:?}", mirrored(lab, "with-both"));
+    });
+    run("Web01's eth0 pulled", 3, 500.0, &|lab| {
+        lab.node("web01").link("eth0", false).unwrap();
+        up(lab, 3);
+        heard(lab, "web01");
+        println!("mirrored from web01's radio in {:?}", mirrored(lab, "from-the-radio"));
+    });
+    run("Web01's eth0 back", 0, 500.0, &|lab| {
+        lab.node("web01").link("eth0", true).unwrap();
+        up(lab, 4);
+    });
+    run("LbMaster's eth0 pulled", 10, 4500.0, &|lab| {
+        lab.node("lbmaster").link("eth0", false).unwrap();
+        // The cable took no address away: the master cannot say farewell through it.
+        wait::until(PATIENCE, "lbslave to take over", || {
+            let holder = by_radio(lab, "lbslave").status().map_err(|e| e.to_string())?;
+            let state = holder["nodes"][0]["status"]["vrrp"][0]["state"].clone();
+            if state == "MASTER" { Ok(()) } else { Err(state) }
+        })
+        .unwrap();
+        heard(lab, "lbmaster");
+        // Its own checks go on over the radio.
+        std::thread::sleep(Duration::from_secs(3));
+        up(lab, 4);
+    });
+    run("LbMaster's eth0 back", 3, 1000.0, &|lab| {
+        lab.node("lbmaster").link("eth0", true).unwrap();
+        lab.wait_holder("lbmaster", PATIENCE).unwrap();
+        up(lab, 4);
+    });
+    figures.publish().unwrap();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
