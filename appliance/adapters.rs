@@ -238,6 +238,15 @@ impl webui::MirrorApproval for PageApproval {
     }
 }
 
+/// The page's question who has an address, to the network.
+pub(crate) struct PageProbe(pub(crate) network::Handle);
+
+impl webui::AddressProbe for PageProbe {
+    fn who_has(&self, address: Ipv4Addr) -> Boxed<'_, Result<Option<String>, String>> {
+        Box::pin(self.0.who_has(address))
+    }
+}
+
 /// The page's view of the access log, in the proxy.
 pub(crate) struct PageLog(pub(crate) proxy::Handle);
 

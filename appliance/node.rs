@@ -3,8 +3,8 @@
 use crate::aboard::{Aboard, With};
 use crate::adapters::{
     BoardsAround, ConfirmedNetwork, FloatingAddresses, MirrorTransport, PageApproval, PageAudit,
-    PageFailover, PageJournal, PageLog, PagePassword, PageSessions, PageTokens, Will, bear_witness,
-    serve_mirror,
+    PageFailover, PageJournal, PageLog, PagePassword, PageProbe, PageSessions, PageTokens, Will,
+    bear_witness, serve_mirror,
 };
 use crate::adoption::{Household, PageAdoption};
 use crate::cli::admin_everywhere;
@@ -147,6 +147,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         radio: radio.clone(),
         sessions: sessions.clone(),
         audit: audit.clone(),
+        network: house.network.clone(),
     });
     data.block_on(async {
         let (cluster, watch) = (&house.cluster, || control.watch());
@@ -170,7 +171,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         credentials: Arc::new(PagePassword(store.local())),
         tokens: Arc::new(PageTokens(store.local())),
         audit: Arc::new(PageAudit(audit)),
-        remote: doer,
+        remote: doer.clone(),
         failover: Arc::new(PageFailover(house.vrrp.clone())),
         access_log: Arc::new(PageLog(house.proxy.clone())),
         mirror: Arc::new(PageApproval(house.mirror.clone())),
@@ -181,8 +182,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         }),
         radio,
         adoption: Some(Arc::new(PageAdoption(house.cluster.clone()))),
-        probes: None,
-        probe: None,
+        probes: Some(doer),
+        probe: Some(Arc::new(PageProbe(house.network.clone()))),
     };
     let page = serve_page(admin, listener, ports, shutdown)?;
     tracing::info!("node {id} runs; the admin page is on port {}", at.port());

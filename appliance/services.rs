@@ -6,7 +6,7 @@ use journal::Journal;
 use model::action::{Action, MOST_LINES, Reply};
 use model::audit::{Actor, Deed, Entry, Head, Query, Record};
 use model::session::News;
-use model::status::MirrorPhase;
+use model::status::{MirrorPhase, NetworkCheck};
 use model::{Name, NodeId, Revision};
 use std::future::Future;
 use std::pin::Pin;
@@ -81,6 +81,7 @@ pub(crate) struct Doer {
     pub(crate) radio: Option<Arc<dyn webui::Radio>>,
     pub(crate) sessions: Sessions,
     pub(crate) audit: AuditLog,
+    pub(crate) network: network::Handle,
 }
 
 impl Doer {
@@ -139,8 +140,8 @@ impl Doer {
                 radio.scan().await.map(Reply::Networks)
             }
             Action::Diagnose => {
-                let own = serde_json::to_value(self.board.own());
-                own.map(Reply::Document).map_err(|e| e.to_string())
+                let found = serde_json::to_value(self.network.check().await);
+                found.map(Reply::Document).map_err(|e| e.to_string())
             }
             Action::EndSessions => {
                 let sessions = self.sessions.clone();
@@ -220,6 +221,19 @@ impl webui::Remote for Doer {
                 return self.perform(action).await;
             }
             self.cluster.ask(node, author, action).await
+        })
+    }
+}
+
+impl webui::Probes for Doer {
+    fn check<'a>(&'a self, node: &'a NodeId) -> webui::Answer<'a, NetworkCheck> {
+        Box::pin(async move {
+            match webui::Remote::ask(self, node, "the page Diagnostics", Action::Diagnose).await? {
+                Reply::Document(found) => serde_json::from_value(found).map_err(|_| {
+                    format!("node {node} answered in a way this node does not understand; give both the same firmware")
+                }),
+                other => Err(format!("node {node} answered something else: {other:?}")),
+            }
         })
     }
 }

@@ -1,12 +1,13 @@
 //! What the rest of the appliance may ask of this crate.
 
+use crate::check::{self, Reach};
 use crate::neighbours::runner::Found;
 use crate::neighbours::watch::Finding;
 use crate::plan::{Learned, Wanted};
 use crate::trial::trials::Command;
 use crate::trial::words;
 use crate::view::View;
-use model::status::{AddressConflict, LinkStatus, NetworkTrial, TrialState};
+use model::status::{AddressConflict, LinkStatus, NetworkCheck, NetworkTrial, TrialState};
 use model::{ADMIN_PORT, Cidr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 pub struct Handle {
     links: Arc<Mutex<Vec<LinkStatus>>>,
     commands: Arc<Mutex<Vec<Command>>>,
+    reach: Arc<Mutex<Reach>>,
     addresses: Arc<Mutex<BTreeMap<String, Ipv4Addr>>>,
     reserved: Arc<Mutex<BTreeSet<String>>>,
     setups: Arc<Mutex<Setups>>,
@@ -110,6 +112,26 @@ impl Handle {
         }
         self.command(Command::Keep);
         Ok(())
+    }
+
+    /// Tries out this node's network, once. Takes about two seconds, and up to five when names
+    /// have to be found first.
+    pub fn check(&self) -> impl Future<Output = NetworkCheck> + Send + 'static {
+        let reach = lock(&self.reach).clone();
+        check::check(reach)
+    }
+
+    /// The hardware address of who has this address (RFC 5227); None: nobody answers.
+    ///
+    /// # Errors
+    /// Why nobody can be asked, for the operator.
+    pub async fn who_has(&self, address: Ipv4Addr) -> Result<Option<String>, String> {
+        let reach = lock(&self.reach).clone();
+        check::who_has(&reach, address).await
+    }
+
+    pub(crate) fn set_reach(&self, reach: Reach) {
+        *lock(&self.reach) = reach;
     }
 
     /// What the settings say at this moment is right, because it was said at the board itself.

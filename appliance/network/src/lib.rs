@@ -35,6 +35,7 @@
 mod announce;
 mod arp;
 mod chance;
+mod check;
 mod datagram;
 mod dhcp;
 mod dns;

@@ -5,6 +5,7 @@ use crate::hostname::{OwnHostName, SetHostName};
 use crate::time::Clock;
 use crate::trial::Confirm;
 use std::fmt;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,6 +29,10 @@ pub struct Options {
     pub clock: Option<Arc<dyn Clock>>,
     /// Names or addresses of time servers, asked when nobody names any.
     pub time_servers: Vec<String>,
+    /// Where something on the internet takes connections, by number: whether there is a way out.
+    pub internet: Vec<SocketAddrV4>,
+    /// A name that every name server can find.
+    pub well_known_name: String,
     /// How changes of addresses and routers are tried before they hold; None: they hold at once.
     pub confirm: Option<Confirm>,
 }
@@ -44,6 +49,12 @@ impl Default for Options {
             mdns: false,
             clock: None,
             time_servers: pool.collect(),
+            // Resolvers that anybody may use, of three operators (Cloudflare, Google, Quad9): DNS
+            // over TCP (RFC 7766).
+            internet: [[1, 1, 1, 1], [8, 8, 8, 8], [9, 9, 9, 9]]
+                .map(|address| SocketAddrV4::new(address.into(), 53))
+                .to_vec(),
+            well_known_name: "pool.ntp.org".to_owned(),
             confirm: None,
         }
     }
@@ -60,6 +71,8 @@ impl fmt::Debug for Options {
             .field("mdns", &self.mdns)
             .field("clock", &self.clock.is_some())
             .field("time_servers", &self.time_servers)
+            .field("internet", &self.internet)
+            .field("well_known_name", &self.well_known_name)
             .field("confirm", &self.confirm)
             .finish()
     }

@@ -1,6 +1,7 @@
 //! The edge: wakes up, looks, and takes the steps of the plan.
 
 use crate::announce::{self, Announcer, Place};
+use crate::check::{Port, Reach};
 use crate::dhcp::machine::Source;
 use crate::dhcp::runner::{self as dhcp, Clients};
 use crate::error::Error;
@@ -13,7 +14,7 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::plan::{Learned, Op, Plan, Wanted, left_behind, plan};
 use crate::resolv;
-use crate::servers::name_servers;
+use crate::servers::{name_servers, time_servers};
 use crate::trial::trials::{Command, Known, Trials, Ways};
 use crate::trial::way::Way;
 use crate::view::{Interface, View};
@@ -251,6 +252,7 @@ impl Runner {
             }
         };
         self.names(snapshot, &known, &seen, &mut problems);
+        self.outside.handle.set_reach(self.reach(snapshot, &known, &seen));
         problems.extend(without_an_address(&known, &working));
         problems.extend(tried(&trials));
         if self.pace.fight(Instant::now()) {
@@ -454,6 +456,47 @@ impl Runner {
         reasons.truncate(3); // the others fail for the same reason
         problems.extend(reasons);
         Ok((view, working))
+    }
+
+    /// What there is to try when somebody asks how the network does.
+    fn reach(&self, snapshot: &Snapshot, known: &Learned, view: &View) -> Reach {
+        let settings = &snapshot.settings;
+        let node = settings.node(snapshot.node());
+        let options = &self.outside.options;
+        let ports = view.interfaces.iter().filter(|i| i.mac != [0; 6]).map(|i| {
+            let addresses = view.addresses.iter().filter(|a| a.interface == i.index);
+            Port {
+                name: i.name.clone(),
+                index: i.index,
+                mac: i.mac,
+                running: i.up && i.running,
+                addresses: addresses.map(|a| a.address).collect(),
+            }
+        });
+        let routers = self
+            .wanted
+            .links
+            .iter()
+            .filter_map(|link| Some((link.name.clone(), link.gateway?, link.address.addr())));
+        let time_servers = if options.clock.is_some() {
+            let mut groups = time_servers(settings, node, &self.wanted, known, view);
+            groups.push(options.time_servers.clone());
+            groups.into_iter().next().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let peers = snapshot.effective.peers.iter();
+        let peers = peers.flat_map(|(id, at)| at.iter().map(move |at| (id.clone(), *at.ip())));
+        Reach {
+            ports: ports.collect(),
+            own: view.interfaces.iter().map(|i| i.mac).collect(),
+            routers: routers.collect(),
+            name_servers: name_servers(settings, node, &self.wanted, known, view).servers,
+            time_servers,
+            internet: options.internet.clone(),
+            name: options.well_known_name.clone(),
+            peers: peers.collect(),
+        }
     }
 
     /// Host name and name servers.

@@ -36,6 +36,18 @@ pub(crate) enum Useless {
     Absurd,
 }
 
+impl Useless {
+    /// For the operator.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::NotOurs => "it answered something else",
+            Self::Unsynchronised => "it does not know the time itself",
+            Self::Refused => "it does not want to be asked",
+            Self::Absurd => "its time cannot be right",
+        }
+    }
+}
+
 /// The question. `cookie` comes back in the answer; it is no time, because a time would tell
 /// everybody on the way how wrong this clock is (RFC 4330 5 lets the client choose).
 pub(crate) fn question(cookie: [u8; 8]) -> [u8; LENGTH] {

@@ -149,7 +149,7 @@ impl Asker {
 }
 
 /// The addresses of these servers; those that have none are left out.
-async fn look_up(names: &[String]) -> Vec<SocketAddr> {
+pub(crate) async fn look_up(names: &[String]) -> Vec<SocketAddr> {
     let mut found = Vec::new();
     for name in names {
         let (host, port) = match name.rsplit_once(':') {
@@ -166,7 +166,7 @@ async fn look_up(names: &[String]) -> Vec<SocketAddr> {
 }
 
 /// How far this clock is behind the server's, in milliseconds.
-async fn ask_one(
+pub(crate) async fn ask_one(
     server: SocketAddr,
     cookie: [u8; 8],
 ) -> (SocketAddr, Result<i64, Option<Useless>>) {

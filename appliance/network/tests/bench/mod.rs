@@ -164,6 +164,7 @@ pub(crate) struct Running {
     snapshots: watch::Sender<Arc<Snapshot>>,
     pub(crate) board: StatusBoard,
     pub(crate) handle: network::Handle,
+    runtime: tokio::runtime::Handle,
     stop: Option<ShutdownTrigger>,
     thread: Option<JoinHandle<String>>,
 }
@@ -219,14 +220,24 @@ impl Running {
                 let handle = network::start(receiver, reporter, shutdown.clone(), options);
                 let seen = handle.clone();
                 held.provide(move |status| status.links = seen.links());
-                ready.send(handle).unwrap();
+                ready.send((handle, tokio::runtime::Handle::current())).unwrap();
                 shutdown.requested().await;
                 nix::unistd::gethostname().unwrap().into_string().unwrap()
             })
         });
-        let handle = wait.recv().unwrap();
-        let stop = Some(stop);
-        Self { settings, revision: 1, snapshots, board, handle, stop, thread: Some(thread) }
+        let (handle, runtime) = wait.recv().unwrap();
+        let (stop, thread) = (Some(stop), Some(thread));
+        Self { settings, revision: 1, snapshots, board, handle, runtime, stop, thread }
+    }
+
+    /// Does something where the node is.
+    pub(crate) fn block<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let (done, wait) = mpsc::channel();
+        self.runtime.spawn(async move { done.send(work.await).unwrap() });
+        wait.recv().unwrap()
     }
 
     pub(crate) fn change(&mut self, edit: impl FnOnce(&mut Settings)) {
