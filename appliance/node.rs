@@ -37,6 +37,14 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// How long the successor may take to announce itself; VRRP keeps its own, shorter limits.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// Memory from this size on is returned when it is freed, in bytes.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 1024 * 1024;
+
+/// Threads beside the page's own for what may block: each of them costs memory for as long as it
+/// lives, and the database lets one in at a time anyway.
+const BESIDE: usize = 8;
+
 /// How to run a node.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -58,6 +66,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let journal = Journal::new();
     log(&journal);
     allow_many_connections();
+    give_memory_back();
     let aboard = Aboard::find(&journal, &options.data);
     let _lock = DataLock::take(&options.data)?;
     let store = Store::open(&options.data)?;
@@ -77,7 +86,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let first = first_settings(&id, key.identity.device(), aboard.as_ref().and_then(Aboard::name));
     let (engine, control) = Engine::new(store.revisions(), &id, first)?;
     // Traffic must not be able to lock the operator out: the page has a runtime of its own.
-    let admin = Builder::new_current_thread().enable_all().build()?;
+    let admin = Builder::new_current_thread().max_blocking_threads(BESIDE).enable_all().build()?;
     let data = Builder::new_multi_thread().enable_all().thread_name("data").build()?;
     let at = options.admin.unwrap_or_else(admin_everywhere);
     let listener = admin.block_on(TcpListener::bind(at)).with_context(|| {
@@ -333,6 +342,17 @@ fn allow_many_connections() {
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!("the limit on open connections could not be raised: {error}");
+    }
+}
+
+/// Large pieces of memory are the kernel's again as soon as they are freed. glibc would begin to
+/// keep them, one for each thread that ever had one (mallopt(3), M_MMAP_THRESHOLD, "dynamic"): ten
+/// sign-ins, of 19 MiB each, cost 150 MiB for good.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number of the allocator; documented as callable at any time.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }
 

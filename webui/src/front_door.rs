@@ -29,7 +29,10 @@ pub async fn serve(listener: TcpListener, shutdown: Shutdown) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            // In this order: connections that have ended must not count against newcomers.
+            biased;
             () = shutdown.requested() => break,
+            _ = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 // At the limit a newcomer is turned away at once.
                 Ok((stream, _)) if connections.len() < CONNECTIONS => {
@@ -41,7 +44,6 @@ pub async fn serve(listener: TcpListener, shutdown: Shutdown) {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            _ = connections.join_next(), if !connections.is_empty() => {}
         }
     }
 }

@@ -75,7 +75,17 @@ pub async fn serve(listener: TcpListener, ports: Ports, shutdown: Shutdown) {
     let mut count = tokio::time::interval(COUNTED);
     loop {
         tokio::select! {
+            // In this order: a flood of newcomers must not keep connections that have ended, and
+            // their memory, from being let go.
+            biased;
             () = shutdown.requested() => break,
+            _ = connections.join_next(), if !connections.is_empty() => {}
+            _ = count.tick() => audit::flush(&app).await,
+            _ = tidy.tick() => {
+                if let Err(error) = app.store.tidy().await {
+                    tracing::warn!("sessions that are over could not be removed: {error}");
+                }
+            }
             accepted = listener.accept() => match accepted {
                 // At the limit the newcomer is turned away at once rather than left waiting.
                 Ok((stream, from)) => if let Some(place) = places.take(from.ip().to_canonical()) {
@@ -87,13 +97,6 @@ pub async fn serve(listener: TcpListener, ports: Ports, shutdown: Shutdown) {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            _ = connections.join_next(), if !connections.is_empty() => {}
-            _ = count.tick() => audit::flush(&app).await,
-            _ = tidy.tick() => {
-                if let Err(error) = app.store.tidy().await {
-                    tracing::warn!("sessions that are over could not be removed: {error}");
-                }
-            }
         }
     }
     drop(listener);
