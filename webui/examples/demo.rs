@@ -29,6 +29,7 @@ fn server(name: &str, weight: Option<u64>, state: Option<ServerState>) -> Edit {
         server: name.parse().unwrap(),
         weight: weight.map(|w| model::Weight::new(w).unwrap()),
         state,
+        health: None,
     }
 }
 

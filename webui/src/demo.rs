@@ -224,6 +224,7 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
         .map(|(iid, f)| FrontendStatus {
             name: f.frontend.name.clone(),
             iid,
+            mode: f.frontend.mode,
             bind: f.frontend.bind.clone(),
             open: true,
             slim: f.frontend.maxconn,
@@ -242,6 +243,8 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
         .map(|(iid, b)| BackendStatus {
             name: b.backend.name.clone(),
             iid,
+            mode: b.backend.mode,
+            queue: QueueCounters::default(),
             balance: b.backend.balance,
             traffic,
             http,
@@ -255,7 +258,7 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
                 .collect(),
         })
         .collect();
-    ProxyStatus { frontends, backends, curr_conns: 3, threads: 4 }
+    ProxyStatus { frontends, backends, curr_conns: 3, maxconn: 10_000, threads: 4 }
 }
 
 fn server(sid: u32, s: &model::DerivedServer, check: &model::Check) -> ServerStatus {
@@ -266,7 +269,14 @@ fn server(sid: u32, s: &model::DerivedServer, check: &model::Check) -> ServerSta
         addr: s.address,
         state: s.state,
         health: Health::Up,
+        forced: s.health,
+        hostname: None,
         weight: s.weight,
+        effective_weight: s.weight.get().into(),
+        maxconn: s.maxconn,
+        maxqueue: s.maxqueue,
+        queue: QueueCounters::default(),
+        agent: None,
         backup: s.backup,
         check_fall: check.fall,
         check_rise: check.rise,

@@ -1,8 +1,11 @@
 //! Frontends, backends and servers, under HAProxy's names.
 
-use crate::net::{Bind, Endpoint};
-use crate::text::{CheckPath, Name};
-use crate::units::{Millis, Weight};
+use crate::health_check::Check;
+use crate::keyword::keywords;
+use crate::net::Bind;
+use crate::server::Server;
+use crate::text::Name;
+use crate::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +15,7 @@ pub const DEFAULT_FRONTEND: &str = "http-in";
 /// The backend that exists as soon as there is a web server.
 pub const DEFAULT_BACKEND: &str = "webservers";
 
-/// Where visitors arrive (HAProxy `frontend`, mode http).
+/// Where visitors arrive (HAProxy `frontend`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Frontend {
@@ -20,8 +23,13 @@ pub struct Frontend {
     pub name: Name,
     /// Off: it is kept in the settings and does not listen.
     pub enabled: bool,
+    /// What is spoken here.
+    pub mode: Mode,
     /// Where it listens.
     pub bind: Vec<Bind>,
+    /// Every visitor comes through a proxy that tells the real address in the PROXY protocol
+    /// (HAProxy `accept-proxy`).
+    pub accept_proxy: bool,
     /// Where its requests go.
     pub default_backend: Name,
     /// Concurrent connections; more wait in the kernel (HAProxy `maxconn`).
@@ -43,7 +51,9 @@ impl Default for Frontend {
         Self {
             name: Name::default(),
             enabled: true,
+            mode: Mode::Http,
             bind: Vec::new(),
+            accept_proxy: false,
             default_backend: Name::default(),
             maxconn: 2000,
             forwardfor: true,
@@ -52,6 +62,53 @@ impl Default for Frontend {
             timeout_http_request: Millis::seconds(10),
             timeout_http_keep_alive: Millis::seconds(10),
         }
+    }
+}
+
+keywords! {
+    /// What is spoken (HAProxy `mode`).
+    Mode, "mode",
+    /// Every request is read, and balanced on its own.
+    #[default]
+    Http => "http",
+    /// Bytes are passed on as they come; a connection is balanced as a whole.
+    Tcp => "tcp",
+}
+
+keywords! {
+    /// A failure after which a request may be sent again (HAProxy `retry-on`).
+    RetryOn, "reason to try again",
+    /// The server closed the connection without an answer.
+    #[default]
+    EmptyResponse => "empty-response",
+    /// What the server sent was no answer.
+    JunkResponse => "junk-response",
+    /// The server did not answer in time.
+    ResponseTimeout => "response-timeout",
+    /// It answered 404.
+    NotFound => "404",
+    /// It answered 408.
+    RequestTimeout => "408",
+    /// It answered 425.
+    TooEarly => "425",
+    /// It answered 429.
+    TooMany => "429",
+    /// It answered 500.
+    ServerError => "500",
+    /// It answered 501.
+    NotImplemented => "501",
+    /// It answered 502.
+    BadGateway => "502",
+    /// It answered 503.
+    Unavailable => "503",
+    /// It answered 504.
+    GatewayTimeout => "504",
+}
+
+impl RetryOn {
+    /// The status it stands for.
+    pub fn status(self) -> Option<u16> {
+        self.keyword().parse().ok()
     }
 }
 
@@ -99,12 +156,14 @@ impl FromStr for Balance {
     }
 }
 
-/// A group of servers (HAProxy `backend`, mode http).
+/// A group of servers (HAProxy `backend`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backend {
     /// Its name.
     pub name: Name,
+    /// What its servers speak.
+    pub mode: Mode,
     /// How a server is chosen.
     pub balance: Balance,
     /// Also every address of every web server, under names such as `web01-eth`.
@@ -115,101 +174,38 @@ pub struct Backend {
     pub check: Check,
     /// Attempts after a failed connection (HAProxy `retries`).
     pub retries: u8,
+    /// Another server is tried when one fails (HAProxy `option redispatch 1`).
+    pub redispatch: bool,
+    /// What else than a failed connection is tried again (HAProxy `retry-on`). Only requests
+    /// without content.
+    pub retry_on: Vec<RetryOn>,
     /// Longest time for a connection to a server (HAProxy `timeout connect`).
     pub timeout_connect: Millis,
     /// Longest silence of a server (HAProxy `timeout server`).
     pub timeout_server: Millis,
+    /// Longest wait for a server with room (HAProxy `timeout queue`). None: `timeout connect`.
+    pub timeout_queue: Option<Millis>,
+    /// Longest silence of both sides after a change of protocol, and in mode tcp (HAProxy
+    /// `timeout tunnel`).
+    pub timeout_tunnel: Millis,
 }
 
 impl Default for Backend {
     fn default() -> Self {
         Self {
             name: Name::default(),
+            mode: Mode::Http,
             balance: Balance::default(),
             web_nodes: false,
             servers: Vec::new(),
             check: Check::default(),
             retries: 3,
+            redispatch: true,
+            retry_on: Vec::new(),
             timeout_connect: Millis::seconds(5),
             timeout_server: Millis::seconds(50),
+            timeout_queue: None,
+            timeout_tunnel: Millis::seconds(3600),
         }
     }
-}
-
-/// A health check (HAProxy `server … check inter fall rise`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Check {
-    /// Off: servers count as up.
-    pub enabled: bool,
-    /// Time between checks, and the time a check may take.
-    pub inter: Millis,
-    /// Failures in a row until a server is down.
-    pub fall: u8,
-    /// Successes in a row until it is up again.
-    pub rise: u8,
-    /// Ask for this path and expect 2xx or 3xx (HAProxy `option httpchk GET`). None: a TCP
-    /// connection is enough.
-    pub http_path: Option<CheckPath>,
-}
-
-impl Default for Check {
-    fn default() -> Self {
-        Self { enabled: true, inter: Millis(500), fall: 3, rise: 2, http_path: None }
-    }
-}
-
-/// What the operator wants of a server (HAProxy's administrative state).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ServerState {
-    /// Takes its share.
-    #[default]
-    Ready,
-    /// Finishes what it has, gets nothing new; checks go on.
-    Drain,
-    /// Out of service; checks stop.
-    Maint,
-}
-
-impl ServerState {
-    /// HAProxy's keyword.
-    pub const fn keyword(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Drain => "drain",
-            Self::Maint => "maint",
-        }
-    }
-}
-
-impl FromStr for ServerState {
-    type Err = crate::BadValue;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "ready" => Ok(Self::Ready),
-            "drain" => Ok(Self::Drain),
-            "maint" => Ok(Self::Maint),
-            _ => Err(crate::BadValue::new(format!(
-                "{text:?} is no state of a server; choose ready, drain or maint"
-            ))),
-        }
-    }
-}
-
-/// A server of a backend. An entry with the name of a server that `web_nodes` brings and no
-/// address changes that one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Server {
-    /// Its name.
-    pub name: Name,
-    /// Where it listens; none only for a server that `web_nodes` brings.
-    pub address: Option<Endpoint>,
-    /// Its share.
-    pub weight: Weight,
-    /// What the operator wants of it.
-    pub state: ServerState,
-    /// Used only when no other server is up (HAProxy `backup`).
-    pub backup: bool,
 }

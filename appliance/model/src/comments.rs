@@ -71,7 +71,13 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Its name. \"http-in\" exists by itself once there are a floating IP and a balancer.",
     ),
     ("frontends", "enabled", "Off: kept here, does not listen."),
+    ("frontends", "mode", "http, or tcp: bytes are passed on as they come."),
     ("frontends", "bind", "Where it listens: \"floating:80\", \"*:80\" or \"192.168.1.15:80\"."),
+    (
+        "frontends",
+        "accept_proxy",
+        "Every visitor comes through a proxy that speaks the PROXY protocol; others are refused.",
+    ),
     ("frontends", "default_backend", "Where its requests go."),
     ("frontends", "maxconn", "Concurrent connections; more wait in the kernel."),
     ("frontends", "forwardfor", "Add X-Forwarded-For with the visitor's address."),
@@ -80,6 +86,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ("frontends", "timeout_http_request", "Longest time for a whole request head."),
     ("frontends", "timeout_http_keep_alive", "Longest silence between two requests."),
     ("backends", "name", "Its name. \"webservers\" exists by itself once there is a web server."),
+    ("backends", "mode", "http or tcp, as its frontends."),
     ("backends", "balance", "roundrobin, static-rr or leastconn."),
     (
         "backends",
@@ -92,8 +99,24 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Servers of its own, and what differs for those that web_nodes brings.",
     ),
     ("backends", "retries", "Attempts after a failed connection."),
+    ("backends", "redispatch", "Another server is tried when one fails."),
+    (
+        "backends",
+        "retry_on",
+        "What else is tried again: empty-response, junk-response, response-timeout, 404, 408, 425, 429, 500 to 504.",
+    ),
     ("backends", "timeout_connect", "Longest time for a connection to a server."),
     ("backends", "timeout_server", "Longest silence of a server."),
+    (
+        "backends",
+        "timeout_queue",
+        "Longest wait for a server with room. Left out: timeout_connect.",
+    ),
+    (
+        "backends",
+        "timeout_tunnel",
+        "Longest silence of both sides after a change of protocol, and in mode tcp.",
+    ),
     ("backends.servers", "name", "Its name."),
     (
         "backends.servers",
@@ -102,15 +125,67 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ),
     ("backends.servers", "weight", "Its share, 0 to 256; 0 takes no new visitors."),
     ("backends.servers", "state", "ready, drain (finishes what it has) or maint (out of service)."),
+    (
+        "backends.servers",
+        "hostname",
+        "Its name in the DNS and its port, instead of an address; asked for again and again.",
+    ),
+    (
+        "backends.servers",
+        "health",
+        "checked, or the operator's word instead of the checks': up, stopping or down.",
+    ),
+    ("backends.servers", "maxconn", "Requests it gets at once, more wait; 0: any number."),
+    ("backends.servers", "maxqueue", "Requests that may wait for it; 0: any number."),
+    (
+        "backends.servers",
+        "send_proxy",
+        "off, or the version of the PROXY protocol it is told the visitor's address in: v1, v2.",
+    ),
     ("backends.servers", "backup", "Used only when no other server is up."),
     ("backends.check", "enabled", "Off: servers count as up."),
     ("backends.check", "inter", "Time between checks."),
+    (
+        "backends.check",
+        "fastinter",
+        "The same while a server's state is about to change. Left out: inter.",
+    ),
+    ("backends.check", "downinter", "The same while a server is down. Left out: inter."),
+    (
+        "backends.check",
+        "timeout",
+        "Longest time for the answer once connected. Left out: what inter leaves.",
+    ),
     ("backends.check", "fall", "Failures in a row until a server is down."),
     ("backends.check", "rise", "Successes in a row until it is up again."),
     (
         "backends.check",
         "http_path",
         "Ask for this path and expect 2xx or 3xx. Left out: a TCP connection is enough.",
+    ),
+    ("backends.check", "port", "Check this port instead of the server's."),
+    ("backends.check", "http_method", "GET, HEAD or OPTIONS."),
+    ("backends.check", "http_host", "The Host to ask with. Left out: the server's address."),
+    (
+        "backends.check",
+        "expect_status",
+        "Good statuses, for example \"200-299,304\". Left out: 200-399.",
+    ),
+    ("backends.check", "expect_string", "What a good answer contains."),
+    (
+        "backends.check",
+        "disable_on_404",
+        "A 404 lets a server finish what it has, without new visitors.",
+    ),
+    ("backends.check", "agent_port", "Ask the agent at this port of the server as well."),
+    ("backends.check", "agent_inter", "Time between two questions to the agent."),
+    ("backends.check", "shutdown_sessions", "Break off the requests of a server that goes down."),
+    ("backends.check", "observe", "Watch the answers to visitors as well."),
+    ("backends.check", "error_limit", "Bad answers in a row that count."),
+    (
+        "backends.check",
+        "on_error",
+        "What they do: fastinter, fail-check, sudden-death or mark-down.",
     ),
     (
         "vrrp",
@@ -209,10 +284,26 @@ mod tests {
             link.ntp = vec!["pool.ntp.org".parse().unwrap()];
         }
         settings.sites[0].mirror.origin = Some(settings.nodes[0].id.clone());
-        settings.backends[0].check.http_path = "/".parse().ok();
+        let backend = &mut settings.backends[0];
+        backend.timeout_queue = Some(crate::Millis(1));
+        let check = &mut backend.check;
+        check.http_path = "/".parse().ok();
+        check.http_host = "h".parse().ok();
+        check.expect_status = "200".parse().ok();
+        check.expect_string = "ok".parse().ok();
+        check.port = "81".parse().ok();
+        check.agent_port = "82".parse().ok();
+        check.fastinter = Some(crate::Millis(100));
+        check.downinter = Some(crate::Millis(100));
+        check.timeout = Some(crate::Millis(100));
         settings.backends[0].servers.push(crate::Server {
             name: "x".parse().unwrap(),
             address: "192.168.1.9:80".parse().ok(),
+            ..crate::Server::default()
+        });
+        settings.backends[0].servers.push(crate::Server {
+            name: "y".parse().unwrap(),
+            hostname: "y.example.org:80".parse().ok(),
             ..crate::Server::default()
         });
         settings.vrrp[0].primary = Some(settings.nodes[2].id.clone());

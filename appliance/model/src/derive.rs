@@ -1,12 +1,13 @@
 //! From what the operator says to what the subsystems run.
 
 use crate::admin::NODE_PORT;
-use crate::balancing::{Backend, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend, Server, ServerState};
+use crate::balancing::{Backend, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend};
 use crate::net::{Bind, BindAddress, Cidr, Endpoint};
 use crate::node::{Node, Role};
+use crate::server::{SendProxy, Server, ServerHealth, ServerState};
 use crate::settings::Settings;
 use crate::site::{DEFAULT_SITE, Site};
-use crate::text::{Hostname, Name, NodeId};
+use crate::text::{Hostname, Name, NodeId, ServerHost};
 use crate::units::{Port, Priority, Weight};
 use crate::virtual_router::{DEFAULT_INSTANCE, VrrpInstance};
 use std::collections::BTreeSet;
@@ -103,6 +104,16 @@ pub struct DerivedServer {
     pub state: ServerState,
     /// Used only when no other is up.
     pub backup: bool,
+    /// Its name in the DNS; `address` then has its port only.
+    pub hostname: Option<ServerHost>,
+    /// Whose word on its health counts.
+    pub health: ServerHealth,
+    /// Requests it gets at once; 0 for any number.
+    pub maxconn: u32,
+    /// Requests that may wait for it; 0 for any number.
+    pub maxqueue: u32,
+    /// What tells it the visitor's address.
+    pub send_proxy: SendProxy,
     /// The board it stands for, if it was derived from one.
     pub node: Option<NodeId>,
 }
@@ -317,31 +328,38 @@ fn servers_of(all: &Settings, backend: &Backend) -> Vec<DerivedServer> {
             let written = backend.servers.iter().find(|s| s.name == name);
             let plain = Server::default();
             let s = written.unwrap_or(&plain);
-            DerivedServer {
-                address: s.address.unwrap_or(address),
-                name,
-                weight: s.weight,
-                state: s.state,
-                backup: s.backup,
-                node: Some(node),
-            }
+            derive_server(s, name, s.address.unwrap_or(address), Some(node))
         })
         .collect();
     for written in &backend.servers {
+        // A server known by name has no address yet, only a port.
+        let named = written
+            .hostname
+            .as_ref()
+            .map(|host| Endpoint(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, host.port())));
         if let (Some(address), false) =
-            (written.address, servers.iter().any(|s| s.name == written.name))
+            (written.address.or(named), servers.iter().any(|s| s.name == written.name))
         {
-            servers.push(DerivedServer {
-                name: written.name.clone(),
-                address,
-                weight: written.weight,
-                state: written.state,
-                backup: written.backup,
-                node: None,
-            });
+            servers.push(derive_server(written, written.name.clone(), address, None));
         }
     }
     servers
+}
+
+fn derive_server(s: &Server, name: Name, address: Endpoint, node: Option<NodeId>) -> DerivedServer {
+    DerivedServer {
+        name,
+        address,
+        weight: s.weight,
+        state: s.state,
+        backup: s.backup,
+        hostname: s.hostname.clone().filter(|_| s.address.is_none()),
+        health: s.health,
+        maxconn: s.maxconn,
+        maxqueue: s.maxqueue,
+        send_proxy: s.send_proxy,
+        node,
+    }
 }
 
 fn derive_instance(all: &Settings, own: Option<&Node>, instance: &VrrpInstance) -> DerivedInstance {

@@ -1,11 +1,12 @@
 //! Typed changes to the settings, each with the sentence the history shows.
 
 use crate::admin::Admin;
-use crate::balancing::{Backend, DEFAULT_BACKEND, Frontend, Server, ServerState};
+use crate::balancing::{Backend, DEFAULT_BACKEND, Frontend};
 use crate::cluster::Cluster;
 use crate::derive::{default_backend, web_servers};
 use crate::net::Cidr;
 use crate::node::Node;
+use crate::server::{Server, ServerHealth, ServerState};
 use crate::settings::Settings;
 use crate::site::Site;
 use crate::text::{DeviceId, InterfaceName, Name, NodeId};
@@ -66,6 +67,8 @@ pub enum Edit {
         weight: Option<Weight>,
         /// A new state.
         state: Option<ServerState>,
+        /// Whose word on its health counts from now on.
+        health: Option<ServerHealth>,
     },
     /// A virtual router.
     PutVrrp(VrrpInstance),
@@ -141,9 +144,10 @@ impl Edit {
             Self::RemoveBackend(n) => {
                 remove(&mut settings.backends, "backend", n.as_str(), |e| &e.name == n)?;
             }
-            Self::SetServer { backend, server, weight, state } => {
+            Self::SetServer { backend, server, weight, state, health } => {
                 let entry = written_server(settings, backend, server)?;
                 entry.weight = weight.unwrap_or(entry.weight);
+                entry.health = health.unwrap_or(entry.health);
                 entry.state = state.unwrap_or(entry.state);
             }
             Self::PutVrrp(v) => put(&mut settings.vrrp, v, |e| e.name == v.name),
@@ -192,10 +196,11 @@ impl Edit {
             Self::RemoveFrontend(n) => format!("removed frontend {n}"),
             Self::PutBackend(b) => format!("changed backend {}", b.name),
             Self::RemoveBackend(n) => format!("removed backend {n}"),
-            Self::SetServer { backend, server, weight, state } => {
+            Self::SetServer { backend, server, weight, state, health } => {
                 let mut what = Vec::new();
                 what.extend(weight.map(|w| format!("weight {w}")));
                 what.extend(state.map(|s| s.keyword().to_owned()));
+                what.extend(health.map(|h| format!("health {h}")));
                 format!("set {backend}/{server} to {}", what.join(" and "))
             }
             Self::PutVrrp(v) => format!("changed virtual router {}", v.name),

@@ -19,11 +19,14 @@ mod derive;
 mod difference;
 mod edit;
 mod error;
+mod health_check;
+mod keyword;
 mod net;
 mod node;
 mod problem;
 pub mod provision;
 mod secret;
+mod server;
 pub mod session;
 mod settings;
 mod site;
@@ -36,9 +39,7 @@ mod virtual_router;
 mod wifi;
 
 pub use admin::{ADMIN_PORT, Admin, NODE_PORT, SESSION_COOKIE, SETUP_ADDRESS, SETUP_PREFIX};
-pub use balancing::{
-    Backend, Balance, Check, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend, Server, ServerState,
-};
+pub use balancing::{Backend, Balance, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend, Mode, RetryOn};
 pub use check::check;
 pub use cluster::Cluster;
 pub use decode::{MAX_DOCUMENT, decode, from_json, from_toml, to_json, to_toml, understood};
@@ -49,16 +50,18 @@ pub use derive::{
 pub use difference::difference;
 pub use edit::{Edit, EditError, TakeBack};
 pub use error::BadValue;
+pub use health_check::{Check, CheckMethod, OnError, Statuses};
 pub use net::{Bind, BindAddress, Cidr, Endpoint};
 pub use node::{Link, Node, Role};
 pub use problem::Problem;
 pub use secret::{MASK, Secret};
+pub use server::{SendProxy, Server, ServerHealth, ServerState};
 pub use settings::Settings;
 pub use site::{DEFAULT_SITE, MirrorPolicy, Site};
 pub use slot::Slot;
 pub use text::{
-    CheckPath, Country, DeviceId, Hostname, InterfaceName, Name, NodeId, Pattern, SiteHost, Ssid,
-    TimeServer,
+    CheckHost, CheckPath, CheckText, Country, DeviceId, Hostname, InterfaceName, Name, NodeId,
+    Pattern, ServerHost, SiteHost, Ssid, TimeServer,
 };
 pub use units::{Centiseconds, Millis, Port, Priority, Revision, Vrid, Weight};
 pub use virtual_router::{DEFAULT_INSTANCE, VrrpInstance, VrrpVersion};

@@ -165,6 +165,7 @@ fn a_written_server_changes_the_derived_one() {
         server: "web01-eth".parse().unwrap(),
         weight: Some(Weight::constant(7)),
         state: Some(ServerState::Drain),
+        health: None,
     };
     edit.apply(&mut settings).unwrap();
     assert_eq!(edit.sentence(), "set webservers/web01-eth to weight 7 and drain");
@@ -180,6 +181,7 @@ fn a_written_server_changes_the_derived_one() {
         server: "web09-eth".parse().unwrap(),
         weight: None,
         state: None,
+        health: None,
     };
     let before = settings.clone();
     assert!(nobody.apply(&mut settings).is_err());

@@ -172,3 +172,44 @@ text! {
         }
     }
 }
+text! {
+    /// The `Host` of an HTTP health check, such as `www.example.org` or `app:8080`.
+    CheckHost, |t| {
+        let plain = t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+        if plain && (1..=255).contains(&t.len()) { Ok(()) } else {
+            Err(format!("a check's host is a host name with or without a port, not {t:?}"))
+        }
+    }
+}
+text! {
+    /// What the answer to a health check has to contain, 1 to 200 bytes.
+    CheckText, |t| {
+        if (1..=200).contains(&t.len()) && !t.contains(char::is_control) { Ok(()) } else {
+            Err("the text a check expects is 1 to 200 bytes on one line".to_owned())
+        }
+    }
+}
+text! {
+    /// A server's name in the DNS and its port, such as `app.example.org:8080`.
+    ServerHost, |t| {
+        let label = |l: &str| {
+            let plain = l.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+            plain && (1..=63).contains(&l.len()) && !l.starts_with('-') && !l.ends_with('-')
+        };
+        let good = t.rsplit_once(':').is_some_and(|(host, port)| {
+            let name = !host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            let port = port.parse::<u16>().is_ok_and(|p| p > 0);
+            name && port && host.len() <= 253 && host.split('.').all(label)
+        });
+        if good { Ok(()) } else {
+            Err(format!("a server's name in the DNS comes with a port, for example app.example.org:8080, not {t:?}"))
+        }
+    }
+}
+
+impl ServerHost {
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.0.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+    }
+}

@@ -6,6 +6,7 @@ use crate::config::Frontend;
 use crate::exchange::{self, After};
 use crate::log::{self, Line, Termination};
 use crate::message::Parsed;
+use crate::proxy_protocol::{self, Header};
 use crate::request::{self, Origin, Refused, Request};
 use crate::shared::Shared;
 use crate::timers::Timer;
@@ -31,6 +32,8 @@ pub(crate) struct Client {
     pub(crate) io: TcpStream,
     pub(crate) peer: SocketAddrV4,
     local: SocketAddrV4,
+    /// Where the visitor connected to, if a proxy in front of us told.
+    told: Option<SocketAddrV4>,
     pub(crate) timer: Timer,
     pub(crate) frontend: Arc<Frontend>,
     generation: u64,
@@ -96,13 +99,14 @@ impl Drop for Slot {
     }
 }
 
-/// Serves a new connection.
+/// Serves a new connection; `generation` is that of the settings `frontend` is from.
 pub(crate) fn spawn(
     worker: &Rc<Worker>,
     io: TcpStream,
     peer: SocketAddrV4,
     local: SocketAddrV4,
     frontend: &Arc<Frontend>,
+    generation: u64,
 ) {
     let was_idle = worker.timers.is_empty();
     let client = Client {
@@ -110,9 +114,10 @@ pub(crate) fn spawn(
         io,
         peer,
         local,
+        told: None,
         timer: worker.timers.timer(),
         frontend: Arc::clone(frontend),
-        generation: worker.generation(),
+        generation,
         pending: Vec::new(),
         closing: false,
         first: true,
@@ -127,6 +132,11 @@ pub(crate) fn spawn(
 
 impl Client {
     async fn serve(mut self) {
+        self.refresh();
+        if self.frontend.settings.accept_proxy && !Box::pin(self.be_introduced()).await {
+            self.frontend.live.ereq.up();
+            return;
+        }
         let mut waiting_since = self.worker.now();
         loop {
             let after = match poll_fn(|cx| self.poll_head(cx, waiting_since)).await {
@@ -150,6 +160,57 @@ impl Client {
             }
             waiting_since = self.worker.now();
         }
+    }
+
+    /// Reads who the visitor is; false when nobody says so in time and as it should be.
+    async fn be_introduced(&mut self) -> bool {
+        let limit = u64::from(self.frontend.settings.timeout_http_request.0);
+        self.timer.set(Some(self.worker.now().saturating_add(limit)));
+        let mut seen = std::mem::take(&mut self.pending);
+        let worker = Rc::clone(&self.worker);
+        let told = poll_fn(|cx| {
+            loop {
+                match proxy_protocol::parse(&seen) {
+                    Header::Whole { ends, len } => {
+                        seen.drain(..len);
+                        return Poll::Ready(Some(ends));
+                    }
+                    Header::Bad => return Poll::Ready(None),
+                    Header::Partial => {}
+                }
+                let mut scratch = worker.scratch.borrow_mut();
+                let mut buffer = ReadBuf::new(&mut scratch);
+                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                        seen.extend_from_slice(buffer.filled());
+                    }
+                    Poll::Ready(_) => return Poll::Ready(None),
+                    Poll::Pending => return self.timer.poll(cx, worker.now()).map(|()| None),
+                }
+            }
+        })
+        .await;
+        self.pending = seen;
+        let Some(ends) = told else { return false };
+        if let Some((from, to)) = ends {
+            self.peer = from;
+            self.told = Some(to);
+        }
+        true
+    }
+
+    /// Where the visitor connected to.
+    fn real_local(&self) -> SocketAddrV4 {
+        match (self.told, self.io.local_addr()) {
+            (Some(told), _) => told,
+            (None, Ok(std::net::SocketAddr::V4(address))) => address,
+            (None, _) => self.local,
+        }
+    }
+
+    /// The visitor's connection, for who is told of it.
+    pub(crate) fn ends(&self) -> proxy_protocol::Ends {
+        (self.peer, self.real_local())
     }
 
     /// Nothing requires this connection to end after the current request?
@@ -232,11 +293,7 @@ impl Client {
         let input = borrowed.unwrap_or(&owned);
         let mut head = self.worker.buffer();
         let mut line = self.worker.buffer();
-        let (io, local) = (&self.io, self.local);
-        let real_local = || match io.local_addr() {
-            Ok(std::net::SocketAddr::V4(address)) => address,
-            _ => local,
-        };
+        let real_local = || self.real_local();
         let origin = Origin {
             forwarded_for: self.frontend.settings.forwardfor.then(|| *self.peer.ip()),
             local: &real_local,

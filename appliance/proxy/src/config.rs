@@ -1,7 +1,10 @@
 //! The settings as the workers use them: everything looked up, tied to what outlives them.
 
 use crate::live::{BackendLive, FrontendLive, ServerLive, lock};
-use model::{DerivedServer, Effective, Name, ServerState, Weight};
+use crate::standing::Verdict;
+use model::{
+    DerivedServer, Effective, Name, SendProxy, ServerHealth, ServerHost, ServerState, Weight,
+};
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::sync::atomic::Ordering::Relaxed;
@@ -44,7 +47,32 @@ pub(crate) struct Server {
     pub(crate) weight: Weight,
     pub(crate) state: ServerState,
     pub(crate) backup: bool,
+    pub(crate) hostname: Option<ServerHost>,
+    pub(crate) health: ServerHealth,
+    pub(crate) maxconn: u32,
+    pub(crate) maxqueue: u32,
+    pub(crate) send_proxy: SendProxy,
     pub(crate) live: Arc<ServerLive>,
+}
+
+impl Server {
+    /// What the operator and the agent want together.
+    pub(crate) fn wanted(&self) -> ServerState {
+        match (self.state, self.live.standing.wish().state) {
+            (ServerState::Maint, _) | (_, ServerState::Maint) => ServerState::Maint,
+            (ServerState::Drain, _) | (_, ServerState::Drain) => ServerState::Drain,
+            _ => ServerState::Ready,
+        }
+    }
+
+    /// May it be sent visitors who do not belong to it yet?
+    pub(crate) fn takes_new(&self) -> bool {
+        let standing = &self.live.standing;
+        self.wanted() == ServerState::Ready
+            && standing.weight(self.weight) > 0
+            && matches!(standing.verdict(), Verdict::Up | Verdict::Unchecked)
+            && standing.address().is_some()
+    }
 }
 
 impl Config {
@@ -64,7 +92,8 @@ impl Config {
     }
 }
 
-type ServerKey = (Name, Name, SocketAddrV4);
+/// Backend, server, and where it is, by address or by name.
+type ServerKey = (Name, Name, SocketAddrV4, Option<ServerHost>);
 
 /// What is known by name from one set of settings to the next.
 #[derive(Debug, Default)]
@@ -94,11 +123,11 @@ impl Registry {
             let live = live.unwrap_or_else(|| Arc::new(BackendLive::new(now)));
             let mut servers: Vec<Server> = Vec::new();
             for s in &b.servers {
-                let key = (name.clone(), s.name.clone(), s.address.0);
+                let key = (name.clone(), s.name.clone(), s.address.0, s.hostname.clone());
                 let old = known.servers.get(&key).cloned();
                 let server_live = old.unwrap_or_else(|| {
                     next.next_id += 1;
-                    Arc::new(ServerLive::new(next.next_id, &b.backend.check, now))
+                    Arc::new(ServerLive::new(next.next_id, s.address.0, &b.backend.check, now))
                 });
                 servers.push(server(s, Arc::clone(&server_live)));
                 next.servers.insert(key, server_live);
@@ -145,6 +174,11 @@ fn server(derived: &DerivedServer, live: Arc<ServerLive>) -> Server {
         weight: derived.weight,
         state: derived.state,
         backup: derived.backup,
+        hostname: derived.hostname.clone(),
+        health: derived.health,
+        maxconn: derived.maxconn,
+        maxqueue: derived.maxqueue,
+        send_proxy: derived.send_proxy,
         live,
     }
 }

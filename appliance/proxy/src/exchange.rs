@@ -6,11 +6,13 @@ use crate::config::{Backend, Frontend, Server};
 use crate::live::{ServerLive, Traffic};
 use crate::log::{Line, Termination};
 use crate::pool::Upstream;
+use crate::proxy_protocol;
 use crate::relay::{End, Relay};
 use crate::request::Repeat;
 use crate::response::Asked;
 use crate::shared::Shared;
 use crate::tunnel;
+use model::SendProxy;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -79,7 +81,7 @@ struct Story {
     redispatched: bool,
 }
 
-enum NotConnected {
+pub(crate) enum NotConnected {
     Refused,
     Slow,
 }
@@ -162,6 +164,9 @@ async fn balance(
             }
             Err(error) => {
                 server.live.econ.up();
+                if backend.settings.check.observe {
+                    server.live.standing.observe(false, backend.settings.check.error_limit);
+                }
                 failure = match error {
                     NotConnected::Refused => (503, Termination::NO_SERVER),
                     NotConnected::Slow => (503, Termination::CONNECT_TIMEOUT),
@@ -237,7 +242,9 @@ async fn find(
         _ if !ticket.request.body.is_done() => worker.now().saturating_sub(FRESH_MS),
         _ => 0,
     };
-    if !fresh_only {
+    // A connection that told who the visitor is belongs to this visitor alone.
+    let shared = server.send_proxy == SendProxy::Off;
+    if !fresh_only && shared {
         if let Some(upstream) = worker.pool.take(&server.live, since) {
             server.live.reuses.up();
             return Ok((upstream, true));
@@ -246,14 +253,35 @@ async fn find(
     server.live.connects.up();
     let limit = u64::from(backend.settings.timeout_connect.0);
     let io = connect(client, server, limit).await?;
-    Ok((Upstream { io, server: Arc::clone(&server.live), used: worker.now() }, false))
+    introduce(&io, server.send_proxy, || client.ends())?;
+    let at = server.live.standing.address();
+    Ok((Upstream { io, server: Arc::clone(&server.live), shared, at, used: worker.now() }, false))
+}
+
+/// Tells a server who the visitor is, on a connection that is only just open.
+pub(crate) fn introduce(
+    io: &TcpStream,
+    version: SendProxy,
+    ends: impl FnOnce() -> proxy_protocol::Ends,
+) -> Result<(), NotConnected> {
+    if version == SendProxy::Off {
+        return Ok(());
+    }
+    let mut header = Vec::new();
+    proxy_protocol::put(&mut header, version, Some(ends()));
+    // A new connection takes some sixty bytes at once, or something is wrong with it.
+    match io.try_write(&header) {
+        Ok(n) if n == header.len() => Ok(()),
+        _ => Err(NotConnected::Refused),
+    }
 }
 
 async fn connect(client: &Client, server: &Server, limit: u64) -> Result<TcpStream, NotConnected> {
     let socket = TcpSocket::new_v4().map_err(|_| NotConnected::Refused)?;
     // Heads and bodies are written whole; Nagle's algorithm would only delay the last piece.
     let _ = socket.set_nodelay(true);
-    let mut connecting = pin!(socket.connect(server.address.into()));
+    let address = server.live.standing.address().ok_or(NotConnected::Refused)?;
+    let mut connecting = pin!(socket.connect(address.into()));
     let was_up = server.live.is_up();
     client.timer.set(Some(client.worker.now().saturating_add(limit)));
     poll_fn(|cx| {
@@ -311,6 +339,7 @@ async fn relay(
         },
         body: &mut request.body,
         repeatable,
+        ended: live.standing.ended(),
         client_limit: u64::from(client.frontend.settings.timeout_client.0),
         server_limit: u64::from(backend.settings.timeout_server.0),
         up: &mut ticket.head,
@@ -351,6 +380,12 @@ async fn relay(
         live.traffic.status(r.status);
     }
 
+    if backend.settings.check.observe {
+        if let Some(good) = observed(end, response.as_ref().map(|r| r.status)) {
+            live.standing.observe(good, backend.settings.check.error_limit);
+        }
+    }
+
     let keep_alive = response.as_ref().is_some_and(|r| r.keep_alive);
     match end {
         End::Complete => {
@@ -368,8 +403,10 @@ async fn relay(
         }
         End::Upgraded => {
             let early = std::mem::take(&mut client.pending);
+            let silence = u64::from(backend.settings.timeout_tunnel.0);
+            let (timer, ends) = (&client.timer, (&mut client.io, &mut upstream.io));
             let (up, down) =
-                tunnel::run(&worker, &client.timer, &mut client.io, &mut upstream.io, early).await;
+                tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
             for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
                 traffic.bytes_in.add(up);
             }
@@ -421,6 +458,13 @@ async fn relay(
             }
             Finish::Answer(408, Termination::CLIENT_BODY_SLOW)
         }
+        End::Killed => {
+            live.server_aborts.up();
+            if bytes_out == 0 {
+                return Finish::Answer(503, Termination::KILLED_HEAD);
+            }
+            Finish::Done(After::Close, Termination::KILLED_DATA)
+        }
         End::BadBody => {
             client.frontend.live.ereq.up();
             if answered_at.is_some() {
@@ -428,6 +472,25 @@ async fn relay(
             }
             Finish::Answer(400, Termination::REFUSED)
         }
+    }
+}
+
+/// What this says of the server, if anything (HAProxy `observe layer7`: 5xx but for 501 and 505,
+/// and no or broken answers, are bad).
+fn observed(end: End, status: Option<u16>) -> Option<bool> {
+    match (end, status) {
+        (End::ClientGone | End::ClientSilent | End::BadBody | End::Killed, None) => None,
+        (
+            End::NoAnswer
+            | End::BrokenHead
+            | End::BadHead
+            | End::ServerSlow
+            | End::ServerBroke
+            | End::ServerSilent,
+            _,
+        ) => Some(false),
+        (_, Some(status)) => Some(status < 500 || status == 501 || status == 505),
+        (_, None) => None,
     }
 }
 

@@ -61,6 +61,22 @@ impl Fsm {
         self.health
     }
 
+    /// Nothing is about to change.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.health == self.top()
+    }
+
+    /// Two failures away from down at most (HAProxy's sudden death: with the one that is counted
+    /// for it, one is left).
+    pub(crate) fn nearly_down(&mut self) {
+        self.health = self.health.min(self.rise + 1);
+    }
+
+    /// The next failure takes it down.
+    pub(crate) fn last_chance(&mut self) {
+        self.health = self.health.min(self.rise);
+    }
+
     /// Takes in one check.
     pub(crate) fn check(&mut self, passed: bool) -> Turn {
         let was_up = self.is_up();
@@ -124,6 +140,20 @@ mod tests {
         assert_eq!(fsm.check(false), Turn::Down);
         assert_eq!(fsm.check(true), Turn::None);
         assert_eq!(fsm.check(true), Turn::Up);
+    }
+
+    #[test]
+    fn bad_answers_hurry() {
+        let mut fsm = Fsm::new(2, 5);
+        assert_eq!((fsm.check(true), fsm.is_settled()), (Turn::None, true));
+        fsm.nearly_down();
+        walk(&mut fsm, &[(false, 2, true), (false, 0, false)]);
+        fsm.nearly_down();
+        fsm.last_chance();
+        assert_eq!(fsm.health(), 0);
+        walk(&mut fsm, &[(true, 1, false), (true, 6, true)]);
+        fsm.last_chance();
+        assert_eq!(fsm.check(false), Turn::Down);
     }
 
     #[test]

@@ -6,9 +6,10 @@
 use crate::balance::{Balancer, Candidate, Load};
 use crate::config::Backend;
 use crate::health::Fsm;
-use model::ServerState;
+use crate::standing::{Standing, Verdict};
 use model::status::CheckStatus;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::net::SocketAddrV4;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -236,39 +237,47 @@ impl BackendLive {
 /// Who can be chosen: the usable servers, or else the first usable backup.
 pub(crate) fn candidates(backend: &Backend) -> Vec<Candidate> {
     let usable = |backup: bool| {
-        backend.servers.iter().enumerate().filter(move |(_, s)| {
-            s.backup == backup
-                && s.state == ServerState::Ready
-                && s.weight.get() > 0
-                && s.live.is_up()
-        })
+        backend.servers.iter().enumerate().filter(move |(_, s)| s.backup == backup && s.takes_new())
     };
     let candidate = |(index, s): (usize, &crate::config::Server)| Candidate {
         index,
-        weight: u32::from(s.weight.get()),
+        weight: s.live.standing.weight(s.weight),
     };
     let all: Vec<_> = usable(false).map(candidate).collect();
     if all.is_empty() { usable(true).take(1).map(candidate).collect() } else { all }
 }
 
-/// What the checks have found.
+/// What checks and agent have found.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) fsm: Fsm,
     pub(crate) last: CheckStatus,
+    /// The last check passed only conditionally.
+    pub(crate) stopping: bool,
+    pub(crate) agent_up: bool,
+    pub(crate) agent: CheckStatus,
     pub(crate) uptime: Uptime,
 }
 
-const UP: u8 = 0;
-const DOWN: u8 = 1;
-const UNCHECKED: u8 = 2;
+impl Checked {
+    pub(crate) fn new(check: &model::Check, now: Instant) -> Self {
+        Self {
+            fsm: Fsm::new(check.rise, check.fall),
+            last: CheckStatus { check_status: "INI".to_owned(), ..CheckStatus::default() },
+            stopping: false,
+            agent_up: true,
+            agent: CheckStatus::default(),
+            uptime: Uptime::new(now),
+        }
+    }
+}
 
 /// A server's state.
 #[derive(Debug)]
 pub(crate) struct ServerLive {
     /// Tells its connections from those of a former server of the same name.
     pub(crate) id: u64,
-    health: AtomicU8,
+    pub(crate) standing: Standing,
     pub(crate) checked: Mutex<Checked>,
     pub(crate) traffic: Traffic,
     pub(crate) econ: Counter,
@@ -292,15 +301,11 @@ pub(crate) struct ServerLive {
 }
 
 impl ServerLive {
-    pub(crate) fn new(id: u64, check: &model::Check, now: Instant) -> Self {
+    pub(crate) fn new(id: u64, address: SocketAddrV4, check: &model::Check, now: Instant) -> Self {
         Self {
             id,
-            health: AtomicU8::new(if check.enabled { UP } else { UNCHECKED }),
-            checked: Mutex::new(Checked {
-                fsm: Fsm::new(check.rise, check.fall),
-                last: CheckStatus { check_status: "INI".to_owned(), ..CheckStatus::default() },
-                uptime: Uptime::new(now),
-            }),
+            standing: Standing::new(address, check.enabled),
+            checked: Mutex::new(Checked::new(check, now)),
             traffic: Traffic::default(),
             econ: Counter::default(),
             eresp: Counter::default(),
@@ -321,26 +326,8 @@ impl ServerLive {
         }
     }
 
-    /// Up, or not checked.
+    /// Not down: it may be sent what belongs to it.
     pub(crate) fn is_up(&self) -> bool {
-        self.health.load(Relaxed) != DOWN
-    }
-
-    pub(crate) fn health(&self) -> model::status::Health {
-        match self.health.load(Relaxed) {
-            DOWN => model::status::Health::Down,
-            UNCHECKED => model::status::Health::Unchecked,
-            _ => model::status::Health::Up,
-        }
-    }
-
-    /// Notes what the checks say; None when there are none.
-    pub(crate) fn set_health(&self, up: Option<bool>) {
-        let health = match up {
-            Some(true) => UP,
-            Some(false) => DOWN,
-            None => UNCHECKED,
-        };
-        self.health.store(health, Relaxed);
+        self.standing.verdict() != Verdict::Down
     }
 }

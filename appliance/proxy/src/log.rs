@@ -34,6 +34,10 @@ impl Termination {
     pub(crate) const CLIENT_HEAD: Self = Self(*b"CH");
     /// The client was silent in its request's body for too long.
     pub(crate) const CLIENT_BODY_SLOW: Self = Self(*b"cD");
+    /// The server was marked down, or its sessions were shut down, before the response's head.
+    pub(crate) const KILLED_HEAD: Self = Self(*b"DH");
+    /// The same in the transfer.
+    pub(crate) const KILLED_DATA: Self = Self(*b"DD");
     /// The client went away in the transfer.
     pub(crate) const CLIENT_DATA: Self = Self(*b"CD");
 }

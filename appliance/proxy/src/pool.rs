@@ -3,6 +3,7 @@
 use crate::live::ServerLive;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
@@ -18,6 +19,10 @@ const IDLE_MS: u64 = 30_000;
 pub(crate) struct Upstream {
     pub(crate) io: TcpStream,
     pub(crate) server: Arc<ServerLive>,
+    /// It may serve one visitor after the other.
+    pub(crate) shared: bool,
+    /// Where the server was when this was opened; one known by its name may have moved since.
+    pub(crate) at: Option<SocketAddrV4>,
     /// The millisecond of its last use.
     pub(crate) used: u64,
 }
@@ -44,7 +49,7 @@ impl Pool {
                 return None;
             }
             server.idle.leave();
-            if is_quiet(&connection.io) {
+            if connection.at == server.standing.address() && is_quiet(&connection.io) {
                 return Some(connection);
             }
         }
@@ -53,7 +58,7 @@ impl Pool {
 
     /// Keeps a connection for the next request.
     pub(crate) fn give(&self, connection: Upstream) {
-        if connection.server.retired.load(Relaxed) {
+        if !connection.shared || connection.server.retired.load(Relaxed) {
             return;
         }
         let mut all = self.0.borrow_mut();
@@ -73,7 +78,8 @@ impl Pool {
             let retired = idle.server.retired.load(Relaxed);
             let server = Arc::clone(&idle.server);
             idle.connections.retain(|c| {
-                let keep = !retired && c.used + IDLE_MS > now && is_quiet(&c.io);
+                let here = c.at == server.standing.address();
+                let keep = !retired && here && c.used + IDLE_MS > now && is_quiet(&c.io);
                 if !keep {
                     server.idle.leave();
                 }

@@ -45,6 +45,8 @@ pub(crate) enum End {
     ClientSilent,
     /// The request's body broke the rules.
     BadBody,
+    /// The requests of this server are broken off.
+    Killed,
 }
 
 /// The two ends, the message and what is known of it so far.
@@ -61,6 +63,8 @@ pub(crate) struct Relay<'a> {
     pub(crate) body: &'a mut Body,
     /// Nothing is lost when the request is sent again.
     pub(crate) repeatable: bool,
+    /// What the server's number for breaking requests off was at the start.
+    pub(crate) ended: u64,
     pub(crate) client_limit: u64,
     pub(crate) server_limit: u64,
     /// What goes to the server next, from `up_at` on.
@@ -96,6 +100,10 @@ impl Relay<'_> {
                 Ok(false) => break,
                 Err(end) => return Poll::Ready(end),
             }
+        }
+        if self.live.standing.ended() != self.ended {
+            let again = self.repeatable && self.untouched();
+            return Poll::Ready(if again { End::NoAnswer } else { End::Killed });
         }
         if self.repeatable && self.untouched() && !self.live.is_up() {
             // The checks have given the server up; others can answer.

@@ -3,9 +3,11 @@
 use crate::config::{Backend, Config, Frontend, Server};
 use crate::live::{Traffic, lock};
 use crate::shared::Shared;
+use crate::standing::Verdict;
 use model::Endpoint;
 use model::status::{
-    BackendStatus, FrontendStatus, HttpCounters, ProxyStatus, ServerStatus, TrafficCounters,
+    AgentStatus, BackendStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, QueueCounters,
+    ServerStatus, TrafficCounters,
 };
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
@@ -21,6 +23,7 @@ pub(crate) fn proxy(shared: &Shared, open: &BTreeSet<SocketAddrV4>, threads: usi
         frontends: config.frontends.iter().map(|f| frontend(f, id(), open)).collect(),
         backends: config.backends.iter().map(|b| backend(b, id(), shared, now)).collect(),
         curr_conns: shared.connections.now(),
+        maxconn: 0,
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
     }
 }
@@ -54,6 +57,7 @@ fn frontend(f: &Frontend, iid: u32, open: &BTreeSet<SocketAddrV4>) -> FrontendSt
     FrontendStatus {
         name: f.settings.name.clone(),
         iid,
+        mode: f.settings.mode,
         bind: f.settings.bind.clone(),
         open: !f.listen.is_empty() && f.listen.iter().all(|a| open.contains(a)),
         slim: f.settings.maxconn,
@@ -73,6 +77,8 @@ fn backend(b: &Backend, iid: u32, shared: &Shared, now: Instant) -> BackendStatu
     BackendStatus {
         name: b.settings.name.clone(),
         iid,
+        mode: b.settings.mode,
+        queue: QueueCounters::default(),
         balance: b.settings.balance,
         traffic: traffic(&b.live.traffic),
         http: http(&b.live.traffic),
@@ -95,14 +101,36 @@ fn server(b: &Backend, s: &Server, sid: u32, shared: &Shared, now: Instant) -> S
     let mut check = checked.last.clone();
     check.check_health = checked.fsm.health();
     let uptime = checked.uptime;
+    let agent = b.settings.check.agent_port.map(|_| {
+        let wish = live.standing.wish();
+        AgentStatus {
+            check: checked.agent.clone(),
+            state: wish.state,
+            weight: wish.weight,
+            maxconn: wish.maxconn,
+        }
+    });
     drop(checked);
+    let address = live.standing.address().unwrap_or(s.address);
     ServerStatus {
         name: s.name.clone(),
         sid,
-        addr: Endpoint(s.address),
+        addr: Endpoint(address),
         state: s.state,
-        health: live.health(),
+        health: match live.standing.verdict() {
+            Verdict::Up => Health::Up,
+            Verdict::Stopping => Health::Stopping,
+            Verdict::Down => Health::Down,
+            Verdict::Unchecked => Health::Unchecked,
+        },
+        forced: s.health,
+        hostname: s.hostname.as_ref().map(|h| h.as_str().to_owned()),
         weight: s.weight,
+        effective_weight: live.standing.weight(s.weight),
+        maxconn: live.standing.maxconn(s.maxconn),
+        maxqueue: s.maxqueue,
+        queue: QueueCounters::default(),
+        agent,
         backup: s.backup,
         check_fall: b.settings.check.fall,
         check_rise: b.settings.check.rise,

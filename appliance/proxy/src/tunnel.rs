@@ -1,14 +1,12 @@
 //! After `101 Switching Protocols`: bytes both ways, until both sides are done.
 
+use crate::standing::Standing;
 use crate::timers::Timer;
 use crate::worker::Worker;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-
-/// A tunnel nobody used for so long is closed (HAProxy's manual suggests this `timeout tunnel`).
-const SILENCE_MS: u64 = 3_600_000;
 
 #[derive(Default)]
 struct Way {
@@ -19,20 +17,25 @@ struct Way {
     bytes: u64,
 }
 
-/// Copies until both sides have closed, one fails or nothing moves. Returns bytes to the server
-/// and to the client.
+/// Copies until both sides have closed, one fails, nothing moves for `silence` milliseconds or the
+/// server's connections are broken off. Returns bytes to the server and to the client.
 pub(crate) async fn run(
     worker: &Worker,
     timer: &Timer,
-    client: &mut TcpStream,
-    server: &mut TcpStream,
+    standing: &Standing,
+    (client, server): (&mut TcpStream, &mut TcpStream),
     early: Vec<u8>,
+    silence: u64,
 ) -> (u64, u64) {
+    let ended = standing.ended();
     let mut up = Way { waiting: early, ..Way::default() };
     let mut down = Way::default();
     let mut seen = worker.now();
     std::future::poll_fn(|cx| {
         let now = worker.now();
+        if standing.ended() != ended {
+            return Poll::Ready(());
+        }
         loop {
             let moved = match (
                 step(worker, client, server, &mut up, cx),
@@ -49,7 +52,7 @@ pub(crate) async fn run(
             }
             seen = now;
         }
-        timer.set(Some(seen.saturating_add(SILENCE_MS)));
+        timer.set(Some(seen.saturating_add(silence)));
         timer.poll(cx, now)
     })
     .await;

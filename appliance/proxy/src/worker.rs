@@ -225,7 +225,7 @@ async fn accept(
             biased;
             accepted = listener.accept() => match accepted {
                 Ok((stream, SocketAddr::V4(peer))) => {
-                    client::spawn(&worker, stream, peer, address, at);
+                    client::spawn(&worker, stream, peer, address, at, generation);
                 }
                 Ok(_) => {}
                 Err(error) => pause(&worker, &error).await,
@@ -234,7 +234,7 @@ async fn accept(
         }
     }
     if let Some(frontend) = frontend {
-        last_connections(&worker, &listener, address, &frontend).await;
+        last_connections(&worker, &listener, address, &frontend, generation).await;
     }
 }
 
@@ -261,6 +261,7 @@ async fn last_connections(
     listener: &TcpListener,
     address: SocketAddrV4,
     frontend: &Arc<Frontend>,
+    generation: u64,
 ) {
     if let Err(error) = crate::listen::refuse_new(listener) {
         tracing::debug!("new connections to {address} cannot be kept out: {error}");
@@ -268,7 +269,7 @@ async fn last_connections(
     let end = tokio::time::Instant::now() + LAST_HANDSHAKES;
     while let Ok(Ok((stream, peer))) = tokio::time::timeout_at(end, listener.accept()).await {
         if let SocketAddr::V4(peer) = peer {
-            client::spawn(worker, stream, peer, address, frontend);
+            client::spawn(worker, stream, peer, address, frontend, generation);
         }
     }
 }

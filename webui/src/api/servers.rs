@@ -8,13 +8,14 @@ use axum::extract::Path;
 use axum::response::Response;
 use control::Change;
 use http::StatusCode;
-use model::{Edit, Name, Problem, ServerState, Weight};
+use model::{Edit, Name, Problem, ServerHealth, ServerState, Weight};
 use serde_json::Value;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Patch {
     state: Option<ServerState>,
     weight: Option<Weight>,
+    health: Option<ServerHealth>,
 }
 
 impl Patch {
@@ -22,7 +23,10 @@ impl Patch {
         let value: Value = serde_json::from_slice(body)
             .map_err(|e| vec![Problem::new("", format!("this is no JSON document: {e}"))])?;
         let Value::Object(map) = value else {
-            return Err(vec![Problem::new("", "an object with state, weight or both is expected")]);
+            return Err(vec![Problem::new(
+                "",
+                "an object with state, weight or health is expected",
+            )]);
         };
         let (mut patch, mut problems) = (Self::default(), Vec::new());
         for (key, value) in &map {
@@ -37,15 +41,21 @@ impl Patch {
                     }
                     None => Err("a weight is a whole number from 0 to 256".to_owned()),
                 },
+                ("health", Value::String(text)) => {
+                    text.parse().map(|h| patch.health = Some(h)).map_err(|e| e.to_string())
+                }
+                ("health", _) => {
+                    Err("a health is a text: checked, up, stopping or down".to_owned())
+                }
                 ("weight", _) => Err("a weight is a whole number from 0 to 256".to_owned()),
-                _ => Err("there is no such setting; known here: state, weight".to_owned()),
+                _ => Err("there is no such setting; known here: state, weight, health".to_owned()),
             };
             if let Err(problem) = read {
                 problems.push(Problem::new(key.clone(), problem));
             }
         }
         if map.is_empty() {
-            problems.push(Problem::new("", "give state, weight or both"));
+            problems.push(Problem::new("", "give state, weight or health"));
         }
         if problems.is_empty() { Ok(patch) } else { Err(problems) }
     }
@@ -64,7 +74,8 @@ pub(crate) async fn patch(
         Ok(patch) => patch,
         Err(list) => return problems(&list),
     };
-    let edit = Edit::SetServer { backend, server, weight: patch.weight, state: patch.state };
+    let Patch { state, weight, health } = patch;
+    let edit = Edit::SetServer { backend, server, weight, state, health };
     let change = Change { base: None, author: ctx.visitor.author(), edits: vec![edit] };
     outcome(ctx.app.ports.control.submit(change).await)
 }

@@ -1,7 +1,7 @@
 //! A group of servers: how one is chosen, and how they are checked.
 
 use super::field::whole;
-use super::{Field, Form, Head, Invalid};
+use super::{CheckFields, Field, Form, Head, Invalid};
 use model::{Backend, Edit, Endpoint, Name, Server, Settings};
 
 /// The form of one backend; its servers have forms of their own.
@@ -10,6 +10,7 @@ pub(crate) struct BackendForm {
     pub(crate) head: Head,
     base: Option<Backend>,
     pub(crate) name: Field,
+    pub(crate) mode: Field,
     pub(crate) balance: Field,
     pub(crate) web_nodes: Field,
     pub(crate) check: Field,
@@ -17,6 +18,7 @@ pub(crate) struct BackendForm {
     pub(crate) fall: Field,
     pub(crate) rise: Field,
     pub(crate) http_path: Field,
+    pub(crate) finer: CheckFields,
     pub(crate) retries: Field,
     pub(crate) timeout_connect: Field,
     pub(crate) timeout_server: Field,
@@ -32,8 +34,9 @@ impl Form for BackendForm {
     }
 
     fn fields(&mut self) -> Vec<(&'static str, &mut Field)> {
-        vec![
+        let mut all = vec![
             ("name", &mut self.name),
+            ("mode", &mut self.mode),
             ("balance", &mut self.balance),
             ("web_nodes", &mut self.web_nodes),
             ("check.enabled", &mut self.check),
@@ -45,12 +48,16 @@ impl Form for BackendForm {
             ("timeout_connect", &mut self.timeout_connect),
             ("timeout_server", &mut self.timeout_server),
             ("servers", &mut self.servers),
-        ]
+        ];
+        all.extend(self.finer.fields());
+        all
     }
 
     fn fill(&mut self, backend: &Backend) {
         self.name.set(&backend.name);
+        self.mode.set(backend.mode);
         self.balance.set(backend.balance);
+        self.finer.fill(backend);
         self.web_nodes.set_on(backend.web_nodes);
         self.check.set_on(backend.check.enabled);
         self.inter.set(backend.check.inter);
@@ -106,7 +113,9 @@ impl TryFrom<&mut BackendForm> for Edit {
         }
         let mut backend = form.base.clone().unwrap_or_default();
         let name = form.name.read();
+        let mode = form.mode.optional();
         let balance = form.balance.read();
+        let finer = form.finer.read(&mut backend);
         let inter = form.inter.read();
         let fall = whole(&mut form.fall);
         let rise = whole(&mut form.rise);
@@ -117,6 +126,8 @@ impl TryFrom<&mut BackendForm> for Edit {
         if form.head.new {
             backend.servers = servers(&mut form.servers).ok_or(Invalid)?;
         }
+        finer?;
+        backend.mode = mode.ok_or(Invalid)?.unwrap_or_default();
         backend.web_nodes = form.web_nodes.on();
         backend.check.enabled = form.check.on();
         backend.name = name.ok_or(Invalid)?;

@@ -10,7 +10,9 @@ pub(crate) struct FrontendForm {
     base: Option<Frontend>,
     pub(crate) name: Field,
     pub(crate) enabled: Field,
+    pub(crate) mode: Field,
     pub(crate) bind: Field,
+    pub(crate) accept_proxy: Field,
     pub(crate) default_backend: Field,
     pub(crate) maxconn: Field,
     pub(crate) forwardfor: Field,
@@ -31,7 +33,9 @@ impl Form for FrontendForm {
         vec![
             ("name", &mut self.name),
             ("enabled", &mut self.enabled),
+            ("mode", &mut self.mode),
             ("bind", &mut self.bind),
+            ("accept_proxy", &mut self.accept_proxy),
             ("default_backend", &mut self.default_backend),
             ("maxconn", &mut self.maxconn),
             ("forwardfor", &mut self.forwardfor),
@@ -45,7 +49,9 @@ impl Form for FrontendForm {
     fn fill(&mut self, frontend: &Frontend) {
         self.name.set(&frontend.name);
         self.enabled.set_on(frontend.enabled);
+        self.mode.set(frontend.mode);
         self.bind.set_list(&frontend.bind);
+        self.accept_proxy.set_on(frontend.accept_proxy);
         self.default_backend.set(&frontend.default_backend);
         self.maxconn.set(frontend.maxconn);
         self.forwardfor.set_on(frontend.forwardfor);
@@ -82,6 +88,7 @@ impl TryFrom<&mut FrontendForm> for Edit {
         if bind.as_ref().is_some_and(Vec::is_empty) {
             form.bind.refuse("give at least one address, for example floating:80");
         }
+        let mode = form.mode.optional();
         let default_backend = form.default_backend.read();
         let maxconn = super::field::whole(&mut form.maxconn);
         let client = form.timeout_client.read();
@@ -90,6 +97,8 @@ impl TryFrom<&mut FrontendForm> for Edit {
         frontend.enabled = form.enabled.on();
         frontend.forwardfor = form.forwardfor.on();
         frontend.httplog = form.httplog.on();
+        frontend.accept_proxy = form.accept_proxy.on();
+        frontend.mode = mode.ok_or(Invalid)?.unwrap_or_default();
         frontend.name = name.ok_or(Invalid)?;
         frontend.bind = bind.ok_or(Invalid)?;
         frontend.default_backend = default_backend.ok_or(Invalid)?;

@@ -6,6 +6,7 @@
 mod admin;
 mod backend;
 mod base;
+mod check_fields;
 mod cluster;
 mod field;
 mod frontend;
@@ -21,6 +22,7 @@ mod wifi;
 pub(crate) use admin::AdminForm;
 pub(crate) use backend::BackendForm;
 pub(crate) use base::{Base, Place};
+pub(crate) use check_fields::CheckFields;
 pub(crate) use cluster::ClusterForm;
 pub(crate) use field::Field;
 pub(crate) use frontend::FrontendForm;

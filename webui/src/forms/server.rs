@@ -1,5 +1,6 @@
 //! A server of a backend, written by hand or derived from a web node.
 
+use super::field::whole;
 use super::{Field, Form, Head, Invalid};
 use model::{Backend, Edit, Endpoint, Server, Settings};
 
@@ -14,6 +15,11 @@ pub(crate) struct ServerForm {
     pub(crate) address: Field,
     pub(crate) weight: Field,
     pub(crate) backup: Field,
+    pub(crate) hostname: Field,
+    pub(crate) health: Field,
+    pub(crate) maxconn: Field,
+    pub(crate) maxqueue: Field,
+    pub(crate) send_proxy: Field,
 }
 
 impl ServerForm {
@@ -36,6 +42,11 @@ impl Form for ServerForm {
             ("address", &mut self.address),
             ("weight", &mut self.weight),
             ("backup", &mut self.backup),
+            ("hostname", &mut self.hostname),
+            ("health", &mut self.health),
+            ("maxconn", &mut self.maxconn),
+            ("maxqueue", &mut self.maxqueue),
+            ("send_proxy", &mut self.send_proxy),
         ]
     }
 
@@ -44,6 +55,11 @@ impl Form for ServerForm {
         self.address.set_option(server.address);
         self.weight.set(server.weight);
         self.backup.set_on(server.backup);
+        self.hostname.set_option(server.hostname.as_ref());
+        self.health.set(server.health);
+        self.maxconn.set(server.maxconn);
+        self.maxqueue.set(server.maxqueue);
+        self.send_proxy.set(server.send_proxy);
     }
 
     fn part(&self, settings: &Settings) -> Option<Backend> {
@@ -86,7 +102,17 @@ impl TryFrom<&mut ServerForm> for Edit {
             return Err(Invalid);
         }
         let name = form.name.read();
-        let address = if form.head.new {
+        let hostname = form.hostname.optional();
+        let health = form.health.optional();
+        let number = |field: &mut Field| match field.value.trim() {
+            "" => Some(0),
+            _ => whole(field),
+        };
+        let maxconn = number(&mut form.maxconn);
+        let maxqueue = number(&mut form.maxqueue);
+        let send_proxy = form.send_proxy.optional();
+        let named = hostname.as_ref().is_some_and(Option::is_some);
+        let address = if form.head.new && !named {
             form.address.read::<Endpoint>().map(Some)
         } else {
             form.address.optional()
@@ -98,6 +124,11 @@ impl TryFrom<&mut ServerForm> for Edit {
             address: address.ok_or(Invalid)?,
             weight: weight.ok_or(Invalid)?,
             backup: form.backup.on(),
+            hostname: hostname.ok_or(Invalid)?,
+            health: health.ok_or(Invalid)?.unwrap_or_default(),
+            maxconn: maxconn.ok_or(Invalid)?,
+            maxqueue: maxqueue.ok_or(Invalid)?,
+            send_proxy: send_proxy.ok_or(Invalid)?.unwrap_or_default(),
             ..old
         };
         match at.and_then(|at| backend.servers.get_mut(at)) {

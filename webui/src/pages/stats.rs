@@ -241,11 +241,11 @@ fn server_row(s: &ServerStatus) -> Row {
 /// HAProxy's colours: green, yellow, orange, red, and so on.
 fn class(s: &ServerStatus) -> &'static str {
     let word = s.status_word();
-    match (s.state, s.health) {
+    match (s.wanted(), s.health) {
         (ServerState::Maint, _) => "s-maint",
         (_, Health::Down) if word != "DOWN" => "s-going-up",
         (_, Health::Down) => "s-down",
-        (ServerState::Drain, _) => "s-drain",
+        (ServerState::Drain, _) | (_, Health::Stopping) => "s-drain",
         (ServerState::Ready, _) if s.weight.get() == 0 => "s-drain",
         (ServerState::Ready, Health::Unchecked) => "s-nocheck",
         (ServerState::Ready, Health::Up) if word != "UP" => "s-going-down",

@@ -112,12 +112,15 @@ fn server(derived: &DerivedServer, said: Option<&ServerStatus>) -> ServerView {
 /// Colour, HAProxy's word, and what it means.
 pub(crate) fn state_of(s: &ServerStatus) -> (Tone, String, &'static str) {
     let word = s.status_word();
-    let (tone, explained) = match (s.state, s.health) {
+    let (tone, explained) = match (s.wanted(), s.health) {
         (ServerState::Maint, _) => (Tone::Info, "in maintenance: no visitors, not checked"),
         (_, Health::Down) if word != "DOWN" => (Tone::Warn, "coming back: checks succeed again"),
         (_, Health::Down) => (Tone::Bad, "does not answer"),
         (ServerState::Drain, _) => (Tone::Info, "draining: finishes what it has, gets nothing new"),
-        (ServerState::Ready, _) if s.weight.get() == 0 => {
+        (ServerState::Ready, Health::Stopping) => {
+            (Tone::Info, "stopping: finishes what it has, gets nothing new")
+        }
+        (ServerState::Ready, _) if s.effective_weight == 0 => {
             (Tone::Info, "weight 0: gets no visitors")
         }
         (ServerState::Ready, Health::Unchecked) => (Tone::Quiet, "takes visitors, not checked"),

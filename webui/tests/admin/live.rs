@@ -66,6 +66,7 @@ async fn a_change_reaches_an_open_page_and_nothing_else_is_sent() {
             server: "web01-eth".parse().unwrap(),
             weight: None,
             state: Some(model::ServerState::Drain),
+            health: None,
         }],
     };
     node.control.submit(change).await.unwrap();

@@ -3,8 +3,9 @@
 use super::Problems;
 use super::sites::reserved;
 use crate::admin::{ADMIN_PORT, NODE_PORT};
-use crate::balancing::{Backend, Frontend};
+use crate::balancing::{Backend, Frontend, Mode};
 use crate::derive::{resolve, web_servers};
+use crate::health_check::CheckMethod;
 use crate::net::{Bind, BindAddress};
 use crate::node::Role;
 use crate::settings::Settings;
@@ -43,7 +44,17 @@ pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems)
 fn fields(all: &Settings, frontend: &Frontend, path: &str, problems: &mut Problems) {
     if frontend.default_backend.is_empty() {
         problems.add(format!("{path}.default_backend"), "say where this frontend's requests go");
-    } else if all.backend(&frontend.default_backend).is_none() {
+    } else if let Some(backend) = all.backend(&frontend.default_backend) {
+        if backend.mode != frontend.mode {
+            problems.add(
+                format!("{path}.mode"),
+                format!(
+                    "{} is in mode {}, so this frontend must be, too",
+                    backend.name, backend.mode
+                ),
+            );
+        }
+    } else {
         problems.add(
             format!("{path}.default_backend"),
             format!("there is no backend named {}", frontend.default_backend),
@@ -157,26 +168,90 @@ fn one_backend(all: &Settings, backend: &Backend, path: &str, problems: &mut Pro
     }
     for (k, server) in backend.servers.iter().enumerate() {
         // Where `web_nodes` is on, a server without an address may wait for its node to return.
-        if server.address.is_none() && !backend.web_nodes && !server.name.is_empty() {
+        let nowhere = server.address.is_none() && server.hostname.is_none();
+        if nowhere && !backend.web_nodes && !server.name.is_empty() {
             problems.add(
                 format!("{path}.servers[{k}].address"),
                 "say where this server listens, for example 192.168.1.10:80",
             );
         }
+        if server.address.is_some() && server.hostname.is_some() {
+            problems.add(
+                format!("{path}.servers[{k}].hostname"),
+                "give either an address or a name in the DNS, not both",
+            );
+        }
+        for (name, value) in [("maxconn", server.maxconn), ("maxqueue", server.maxqueue)] {
+            if value > MAX_CONN {
+                let problem = format!("{name} is at most {MAX_CONN}; 0 stands for no limit");
+                problems.add(format!("{path}.servers[{k}].{name}"), problem);
+            }
+        }
     }
-    if backend.check.inter < SHORTEST_INTER {
-        problems.add(
-            format!("{path}.check.inter"),
-            format!("the shortest interval is {SHORTEST_INTER}"),
-        );
+    checks(backend, path, problems);
+    for (name, value) in [
+        ("timeout_connect", Some(backend.timeout_connect)),
+        ("timeout_server", Some(backend.timeout_server)),
+        ("timeout_queue", backend.timeout_queue),
+        ("timeout_tunnel", Some(backend.timeout_tunnel)),
+    ] {
+        if let Some(value) = value {
+            positive(problems, format!("{path}.{name}"), value);
+        }
     }
-    for (name, value) in [("fall", backend.check.fall), ("rise", backend.check.rise)] {
+}
+
+fn checks(backend: &Backend, path: &str, problems: &mut Problems) {
+    let check = &backend.check;
+    for (name, value) in [
+        ("inter", Some(check.inter)),
+        ("fastinter", check.fastinter),
+        ("downinter", check.downinter),
+        ("agent_inter", Some(check.agent_inter)),
+    ] {
+        if value.is_some_and(|v| v < SHORTEST_INTER) {
+            problems.add(
+                format!("{path}.check.{name}"),
+                format!("the shortest interval is {SHORTEST_INTER}"),
+            );
+        }
+    }
+    if let Some(timeout) = check.timeout {
+        positive(problems, format!("{path}.check.timeout"), timeout);
+    }
+    for (name, value) in [
+        ("fall", u32::from(check.fall)),
+        ("rise", u32::from(check.rise)),
+        ("error_limit", check.error_limit),
+    ] {
         if value == 0 {
             problems.add(format!("{path}.check.{name}"), format!("{name} is at least 1"));
         }
     }
-    positive(problems, format!("{path}.timeout_connect"), backend.timeout_connect);
-    positive(problems, format!("{path}.timeout_server"), backend.timeout_server);
+    if check.http_path.is_none() {
+        for (name, set) in [
+            ("http_host", check.http_host.is_some()),
+            ("expect_status", check.expect_status.is_some()),
+            ("expect_string", check.expect_string.is_some()),
+            ("disable_on_404", check.disable_on_404),
+        ] {
+            if set {
+                problems.add(
+                    format!("{path}.check.{name}"),
+                    "this is about an HTTP check; give a path to ask for as well",
+                );
+            }
+        }
+    }
+    if check.expect_string.is_some() && check.http_method == CheckMethod::Head {
+        problems.add(
+            format!("{path}.check.http_method"),
+            "the answer to HEAD has no content a text could be looked for in; choose GET",
+        );
+    }
+    if check.observe && backend.mode == Mode::Tcp {
+        problems.add(format!("{path}.check.observe"), "answers can be watched in mode http only");
+    }
 }
 
 fn positive(problems: &mut Problems, path: String, value: Millis) {

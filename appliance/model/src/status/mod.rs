@@ -21,8 +21,8 @@ pub use node::{
     TrialState,
 };
 pub use proxy::{
-    BackendStatus, CheckStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, ServerStatus,
-    TrafficCounters,
+    AgentStatus, BackendStatus, CheckStatus, FrontendStatus, Health, HttpCounters, ProxyStatus,
+    QueueCounters, ServerStatus, TrafficCounters,
 };
 pub use subsystem::{Subsystem, SubsystemState, SubsystemStatus};
 pub use system::{

@@ -1,7 +1,8 @@
 //! What the load balancer counts, under the names of HAProxy's CSV fields (management.txt 9.1).
 
-use crate::balancing::{Balance, ServerState};
+use crate::balancing::{Balance, Mode};
 use crate::net::{Bind, Endpoint};
+use crate::server::{ServerHealth, ServerState};
 use crate::text::Name;
 use crate::units::Weight;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ pub enum Health {
     /// Usable.
     #[default]
     Up,
+    /// Finishes what it has (HAProxy's NOLB).
+    Stopping,
     /// Not usable.
     Down,
     /// Not checked; counts as usable.
@@ -61,8 +64,8 @@ pub struct HttpCounters {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CheckStatus {
-    /// HAProxy's word: `L4OK`, `L4CON`, `L4TOUT`, `L7OK`, `L7STS`, `L7TOUT`, `L7RSP`, `SOCKERR`,
-    /// `INI`.
+    /// HAProxy's word: `L4OK`, `L4CON`, `L4TOUT`, `L7OK`, `L7OKC`, `L7STS`, `L7TOUT`, `L7RSP`,
+    /// `SOCKERR`, `HANA`, `CHECKED`, `INI`.
     pub check_status: String,
     /// HTTP status code, if there was one.
     pub check_code: Option<u16>,
@@ -76,6 +79,34 @@ pub struct CheckStatus {
     pub chkfail: u64,
     /// Times it went from up to down.
     pub chkdown: u64,
+    /// Bad answers to visitors that counted as a failed check.
+    pub hanafail: u64,
+}
+
+/// What a server's agent says (HAProxy `agent-check`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AgentStatus {
+    /// The last question to it.
+    pub check: CheckStatus,
+    /// The state it asks for.
+    pub state: ServerState,
+    /// Percent of the weight it asks for.
+    pub weight: Option<u32>,
+    /// The limit it asks for.
+    pub maxconn: Option<u32>,
+}
+
+/// Requests that wait for a server with room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueCounters {
+    /// Now.
+    pub qcur: u64,
+    /// The most of them at once.
+    pub qmax: u64,
+    /// Average milliseconds of waiting, over the last 1,024 requests.
+    pub qtime: u64,
 }
 
 /// One server.
@@ -91,8 +122,29 @@ pub struct ServerStatus {
     pub state: ServerState,
     /// What the checks say.
     pub health: Health,
-    /// Its weight.
+    /// Whose word on its health counts.
+    #[serde(default)]
+    pub forced: ServerHealth,
+    /// Its name in the DNS, where that is how it is known.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Its weight, as configured.
     pub weight: Weight,
+    /// Its weight of this moment.
+    #[serde(default)]
+    pub effective_weight: u32,
+    /// Its limit; 0 for none.
+    #[serde(default)]
+    pub maxconn: u32,
+    /// The limit of its queue; 0 for none.
+    #[serde(default)]
+    pub maxqueue: u32,
+    /// Who waits for it.
+    #[serde(default)]
+    pub queue: QueueCounters,
+    /// What its agent says; None where there is none.
+    #[serde(default)]
+    pub agent: Option<AgentStatus>,
     /// Used only when no other is up.
     pub backup: bool,
     /// Checks' fall.
@@ -144,11 +196,16 @@ impl ServerStatus {
     pub fn status_word(&self) -> String {
         let (rise, fall) = (u32::from(self.check_rise), u32::from(self.check_fall));
         let seen = self.check.check_health;
-        match (self.state, self.health) {
+        if self.unresolved() {
+            return "MAINT (resolution)".to_owned();
+        }
+        match (self.wanted(), self.health) {
             (ServerState::Maint, _) => "MAINT".to_owned(),
-            (_, Health::Down) if seen > 0 => format!("DOWN {seen}/{rise}"),
+            (_, Health::Down) if self.agent_down() => "DOWN (agent)".to_owned(),
+            (_, Health::Down) if seen > 0 && seen < rise => format!("DOWN {seen}/{rise}"),
             (_, Health::Down) => "DOWN".to_owned(),
             (ServerState::Drain, _) => "DRAIN".to_owned(),
+            (ServerState::Ready, Health::Stopping) => "NOLB".to_owned(),
             (ServerState::Ready, Health::Unchecked) => "no check".to_owned(),
             (ServerState::Ready, Health::Up) => {
                 let left = seen.saturating_sub(rise) + 1;
@@ -157,9 +214,31 @@ impl ServerStatus {
         }
     }
 
+    /// What the operator and the agent want together.
+    pub fn wanted(&self) -> ServerState {
+        let agent = self.agent.as_ref().map_or(ServerState::Ready, |a| a.state);
+        match (self.state, agent) {
+            (ServerState::Maint, _) | (_, ServerState::Maint) => ServerState::Maint,
+            (ServerState::Drain, _) | (_, ServerState::Drain) => ServerState::Drain,
+            _ => ServerState::Ready,
+        }
+    }
+
+    /// Its name has led to no address so far.
+    pub fn unresolved(&self) -> bool {
+        self.hostname.is_some() && self.addr.0.ip().is_unspecified()
+    }
+
+    fn agent_down(&self) -> bool {
+        self.agent.as_ref().is_some_and(|a| a.check.check_status == "L7STS")
+    }
+
     /// Takes new visitors.
     pub fn usable(&self) -> bool {
-        self.state == ServerState::Ready && self.health != Health::Down && self.weight.get() > 0
+        self.wanted() == ServerState::Ready
+            && matches!(self.health, Health::Up | Health::Unchecked)
+            && self.effective_weight > 0
+            && !self.unresolved()
     }
 }
 
@@ -170,6 +249,9 @@ pub struct FrontendStatus {
     pub name: Name,
     /// Its id, from 1.
     pub iid: u32,
+    /// What is spoken.
+    #[serde(default)]
+    pub mode: Mode,
     /// Where it listens, as configured.
     pub bind: Vec<Bind>,
     /// Listens on all of them.
@@ -199,6 +281,12 @@ pub struct BackendStatus {
     pub name: Name,
     /// Its id, counted on after the frontends'.
     pub iid: u32,
+    /// What is spoken.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Who waits for any of its servers.
+    #[serde(default)]
+    pub queue: QueueCounters,
     /// How servers are chosen.
     pub balance: Balance,
     /// Requests.
@@ -227,6 +315,8 @@ pub struct ProxyStatus {
     pub backends: Vec<BackendStatus>,
     /// Open connections of visitors.
     pub curr_conns: u64,
+    /// The most open connections this node takes.
+    pub maxconn: u64,
     /// Worker threads.
     pub threads: u32,
 }

@@ -6,7 +6,7 @@ use crate::pages::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
 use askama::Template;
 use axum::extract::Path;
 use http::StatusCode;
-use model::{Backend, Balance, DEFAULT_BACKEND, Edit, Name};
+use model::{Backend, Balance, CheckMethod, DEFAULT_BACKEND, Edit, Mode, Name, OnError};
 
 #[derive(Template)]
 #[template(path = "backend_form.html")]
@@ -15,6 +15,10 @@ struct BackendPage {
     title: String,
     form: BackendForm,
     balances: Vec<(String, String)>,
+    modes: Vec<(String, String)>,
+    methods: Vec<(String, String)>,
+    on_errors: Vec<(String, String)>,
+    finer_open: bool,
     written: bool,
     default_one: bool,
     expert_open: bool,
@@ -33,12 +37,29 @@ fn explained(balance: Balance) -> (String, String) {
     (keyword, text)
 }
 
+/// What a mode means, for a form.
+pub(super) fn mode(mode: Mode) -> (String, String) {
+    let words = match mode {
+        Mode::Http => "every request is read, and balanced on its own",
+        Mode::Tcp => "bytes are passed on as they come",
+    };
+    (mode.to_string(), format!("{mode} – {words}"))
+}
+
+fn plain<T: std::fmt::Display>(all: &[T]) -> Vec<(String, String)> {
+    all.iter().map(|v| (v.to_string(), v.to_string())).collect()
+}
+
 fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: BackendForm) -> PageResult {
     let snapshot = ctx.snapshot();
     let experts = [&form.retries, &form.timeout_connect, &form.timeout_server];
     let page = BackendPage {
         shell: ctx.shell(if form.head.new { "Add a backend" } else { title }, "balancing"),
         balances: Balance::ALL.into_iter().map(explained).collect(),
+        modes: Mode::ALL.iter().map(|m| mode(*m)).collect(),
+        methods: plain(CheckMethod::ALL),
+        on_errors: plain(OnError::ALL),
+        finer_open: form.finer.has_errors(),
         written: snapshot.settings.backends.iter().any(|b| b.name.as_str() == title),
         default_one: title == DEFAULT_BACKEND,
         title: title.to_owned(),

@@ -6,7 +6,7 @@ use crate::pages::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
 use askama::Template;
 use axum::extract::Path;
 use http::StatusCode;
-use model::{DEFAULT_BACKEND, DEFAULT_FRONTEND, Edit, Frontend, Name};
+use model::{DEFAULT_BACKEND, DEFAULT_FRONTEND, Edit, Frontend, Mode, Name};
 
 #[derive(Template)]
 #[template(path = "frontend_form.html")]
@@ -15,6 +15,7 @@ struct FrontendPage {
     title: String,
     form: FrontendForm,
     backends: Vec<(String, String)>,
+    modes: Vec<(String, String)>,
     written: bool,
     default_one: bool,
     expert_open: bool,
@@ -46,6 +47,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
         title: title.to_owned(),
         expert_open: experts.iter().any(|f| f.error.is_some() || f.now.is_some()),
         backends,
+        modes: Mode::ALL.iter().map(|m| super::backends::mode(*m)).collect(),
         form,
     };
     page_with(status, &page)

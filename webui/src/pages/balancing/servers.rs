@@ -8,7 +8,7 @@ use askama::Template;
 use axum::extract::Path;
 use control::Change;
 use http::StatusCode;
-use model::{Edit, Name, ServerState, Weight};
+use model::{Edit, Name, SendProxy, ServerHealth, ServerState, Weight};
 
 /// The buttons and the weight field on the Balancing page.
 pub(crate) async fn set(ctx: Ctx, Path((backend, server)): Path<(String, String)>) -> PageResult {
@@ -23,6 +23,13 @@ pub(crate) async fn set(ctx: Ctx, Path((backend, server)): Path<(String, String)
         show_with(&ctx, StatusCode::UNPROCESSABLE_ENTITY, Some(refused))
     };
     let (state, weight) = (ctx.form.first("state"), ctx.form.first("weight"));
+    let health = match ctx.form.first("health") {
+        "" => None,
+        text => match text.parse::<ServerHealth>() {
+            Ok(health) => Some(health),
+            Err(error) => return refused("", error.to_string()),
+        },
+    };
     let state = match state {
         "" => None,
         text => match text.parse::<ServerState>() {
@@ -31,7 +38,9 @@ pub(crate) async fn set(ctx: Ctx, Path((backend, server)): Path<(String, String)
         },
     };
     let weight = match weight {
-        "" if state.is_none() => return refused("", "type a weight from 0 to 256".to_owned()),
+        "" if state.is_none() && health.is_none() => {
+            return refused("", "type a weight from 0 to 256".to_owned());
+        }
         "" => None,
         text => match text.parse::<Weight>() {
             Ok(weight) => Some(weight),
@@ -39,7 +48,8 @@ pub(crate) async fn set(ctx: Ctx, Path((backend, server)): Path<(String, String)
         },
     };
     // Means the same on any revision, so it needs no base.
-    let edit = Edit::SetServer { backend: backend.clone(), server: server.clone(), weight, state };
+    let edit =
+        Edit::SetServer { backend: backend.clone(), server: server.clone(), weight, state, health };
     let change = Change { base: None, author: ctx.visitor.author(), edits: vec![edit] };
     Ok(done(ctx.app.ports.control.submit(change).await?, "/balancing"))
 }
@@ -51,8 +61,21 @@ struct ServerPage {
     title: String,
     form: ServerForm,
     address_hint: &'static str,
+    healths: Vec<(String, String)>,
+    send_proxies: Vec<(String, String)>,
+    expert_open: bool,
     derived: bool,
     removable: bool,
+}
+
+fn healths(health: ServerHealth) -> (String, String) {
+    let words = match health {
+        ServerHealth::Checked => "what the checks say",
+        ServerHealth::Up => "whatever happens; no checks",
+        ServerHealth::Stopping => "no new visitors; no checks",
+        ServerHealth::Down => "no visitors at all; no checks",
+    };
+    (health.to_string(), format!("{health} – {words}"))
 }
 
 fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: ServerForm) -> PageResult {
@@ -63,8 +86,12 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: ServerForm) -> Pa
     let server = backend.flat_map(|b| &b.servers).find(|s| s.name.as_str() == title);
     let derived = server.is_some_and(|s| s.node.is_some());
     let written = form.part(&snapshot.settings).is_some_and(|b| form.server(&b).is_some());
+    let finer = [&form.hostname, &form.health, &form.maxconn, &form.maxqueue, &form.send_proxy];
     let page = ServerPage {
         shell,
+        expert_open: finer.iter().any(|f| f.error.is_some() || f.now.is_some()),
+        healths: ServerHealth::ALL.iter().map(|h| healths(*h)).collect(),
+        send_proxies: SendProxy::ALL.iter().map(|v| (v.to_string(), v.to_string())).collect(),
         title: title.to_owned(),
         removable: written && !form.head.new,
         form,
