@@ -56,4 +56,4 @@ pub use identity::{Identity, IdentityError};
 pub use runner::{Handle, Options, start};
 pub use sessions::{SharedSessions, share_sessions};
 pub use stream::SecureStream;
-pub use sync::replicate;
+pub use sync::{Dialogue, Say, State, replicate};

@@ -5,10 +5,13 @@ use crate::change::Author;
 use crate::replication::Replication;
 use crate::storage::{Commit, NewRevision, Piece, RevisionInfo, Storage, StorageError};
 use model::{Hostname, NodeId, Revision, Secret, Settings};
-use replica::{Automerge, ChangeId, Choice, Document, Keyring, Ledger, LedgerError, Note, Step};
+use replica::{
+    Automerge, ChangeId, Choice, Document, Keyring, Ledger, LedgerError, Note, Random, Step,
+};
 use replica::{SyncError, flat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// After so many pieces the document is written anew as one.
 const PIECES: usize = 100;
@@ -22,6 +25,9 @@ type Session = <Automerge as Document>::Session;
 /// A book whose every page is stored before it counts.
 pub struct Book<S> {
     storage: S,
+    random: Box<Random>,
+    /// Worked out anew when something changes.
+    replication: Arc<Replication>,
     node: NodeId,
     revision: Revision,
     ledger: Ledger,
@@ -56,7 +62,20 @@ impl<S: Storage> Book<S> {
     ///
     /// # Errors
     /// When the storage cannot be read, or the document it has cannot.
-    pub fn open(mut storage: S, node: &NodeId, first: Settings) -> Result<Self, BookError> {
+    pub fn open(storage: S, node: &NodeId, first: Settings) -> Result<Self, BookError> {
+        Self::open_with(storage, node, first, Box::new(replica::from_system))
+    }
+
+    /// The same with other random numbers, for simulations that can be repeated.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        mut storage: S,
+        node: &NodeId,
+        first: Settings,
+        mut random: Box<Random>,
+    ) -> Result<Self, BookError> {
         let newest = storage.newest()?;
         let pieces = storage.document()?;
         let kept = storage.keys()?.map(|keys| Keyring::from_json(&keys)).transpose();
@@ -69,12 +88,12 @@ impl<S: Storage> Book<S> {
             // Settings of a release before there was a document, or first ones with secrets.
             let has_secrets = first != first.masked();
             let old = newest.as_ref().map(|n| &n.settings).or(has_secrets.then_some(&first));
-            keyring = old.map(first_keys).transpose()?;
+            keyring = old.map(|old| first_keys(old, &mut *random)).transpose()?;
         }
         let keyring = keyring.unwrap_or_default();
         let revision = newest.as_ref().map(|n| n.revision).unwrap_or_default();
         let running = newest.map_or(first, |stored| opened(&stored.settings, &keyring));
-        let actor = Keyring::new_actor()?;
+        let actor = new_actor(&mut *random)?;
         let read = |pieces: &[Vec<u8>], running| {
             Ledger::open(actor, node.clone(), pieces, keyring.clone(), running)
         };
@@ -88,7 +107,20 @@ impl<S: Storage> Book<S> {
             Err(error) => return Err(error.into()),
         };
         let (node, sessions) = (node.clone(), BTreeMap::new());
-        Ok(Self { storage, node, revision, ledger, pieces, sessions, next_session: 0 })
+        let replication = Arc::default();
+        let mut book = Self {
+            storage,
+            random,
+            replication,
+            node,
+            revision,
+            ledger,
+            pieces,
+            sessions,
+            next_session: 0,
+        };
+        book.look();
+        Ok(book)
     }
 
     /// Brings the card in step with what was opened.
@@ -117,14 +149,19 @@ impl<S: Storage> Book<S> {
     }
 
     /// What the document says beside them.
-    pub fn replication(&self) -> Replication {
-        Replication {
+    pub fn replication(&self) -> Arc<Replication> {
+        self.replication.clone()
+    }
+
+    /// After every change of the document.
+    fn look(&mut self) {
+        self.replication = Arc::new(Replication {
             heads: self.ledger.heads(),
             keys: self.ledger.keyring().fingerprint(),
             lost: self.ledger.lost().to_vec(),
             decision: self.ledger.decision().cloned(),
             shared: self.ledger.shared().clone(),
-        }
+        });
     }
 
     /// Writes settings that keep every rule.
@@ -139,9 +176,9 @@ impl<S: Storage> Book<S> {
     ) -> Result<(), BookError> {
         let note = self.note(author, sentence);
         let gone = devices(self.settings()).difference(&devices(&next)).count() > 0;
-        self.attempt(author, sentence, |ledger, storage| {
+        self.attempt(author, sentence, |ledger, storage, random| {
             if ledger.keyring().is_empty() {
-                let keys = first_keys(&next)?;
+                let keys = first_keys(&next, random)?;
                 storage.set_keys(keys.to_json().as_bytes())?;
                 ledger.set_keys(keys);
             } else if !next.cluster.key.is_empty()
@@ -155,7 +192,7 @@ impl<S: Storage> Book<S> {
             let step = ledger.edit(next, &note)?;
             if gone {
                 // Whoever left knows the keys: what is secret from now on must not open to them.
-                ledger.rotate(&note)?;
+                ledger.rotate(random, &note)?;
                 storage.set_keys(ledger.keyring().to_json().as_bytes())?;
             }
             Ok(step)
@@ -175,9 +212,9 @@ impl<S: Storage> Book<S> {
     ) -> Result<(), BookError> {
         let note = self.note(author, sentence);
         let fallback = self.settings().clone();
-        self.attempt(author, sentence, |ledger, storage| {
+        self.attempt(author, sentence, |ledger, storage, random| {
             if ledger.keyring().is_empty() {
-                let keys = first_keys(&fallback)?;
+                let keys = first_keys(&fallback, random)?;
                 storage.set_keys(keys.to_json().as_bytes())?;
                 ledger.set_keys(keys);
             }
@@ -205,7 +242,7 @@ impl<S: Storage> Book<S> {
     pub fn settle(&mut self, key: &str, choice: Choice, author: &Author) -> Result<(), BookError> {
         let sentence = "settled a conflict";
         let note = self.note(author, sentence);
-        self.attempt(author, sentence, |ledger, _| Ok(ledger.settle(key, choice, &note)?))
+        self.attempt(author, sentence, |ledger, _, _| Ok(ledger.settle(key, choice, &note)?))
     }
 
     /// Settles a decision: takes back one of the changes that wait, or all of them.
@@ -218,7 +255,7 @@ impl<S: Storage> Book<S> {
             None => "kept the settings that ran and took back what did not fit with them",
         };
         let note = self.note(author, sentence);
-        self.attempt(author, sentence, |ledger, _| Ok(ledger.take_back(key, &note)?))
+        self.attempt(author, sentence, |ledger, _, _| Ok(ledger.take_back(key, &note)?))
     }
 
     /// The settings without what one revision changed.
@@ -259,6 +296,11 @@ impl<S: Storage> Book<S> {
         Ok(found.map(|stored| opened(&stored.settings, self.ledger.keyring())))
     }
 
+    /// What every edit of every node says of itself, oldest first.
+    pub fn edits(&self) -> Vec<Note> {
+        self.ledger.history()
+    }
+
     /// The newest revisions, newest first.
     ///
     /// # Errors
@@ -279,7 +321,7 @@ impl<S: Storage> Book<S> {
     pub fn join(&mut self, gift: Gift, author: &Author, sentence: &str) -> Result<(), BookError> {
         let keys = Keyring::from_json(gift.keys.as_bytes())
             .map_err(|e| LedgerError::Unreadable(e.to_string()))?;
-        let actor = Keyring::new_actor()?;
+        let actor = new_actor(&mut *self.random)?;
         let ledger = Ledger::join(actor, self.node.clone(), gift.document, keys.clone())?;
         if let Some(due) = ledger.decision() {
             let problem = due.problems.first().map(ToString::to_string).unwrap_or_default();
@@ -316,7 +358,7 @@ impl<S: Storage> Book<S> {
     pub fn add_keys(&mut self, keys: &[u8], from: &NodeId) -> Result<(), BookError> {
         let keys = Keyring::from_json(keys).map_err(|e| LedgerError::Unreadable(e.to_string()))?;
         let author = self.peer(from);
-        self.attempt(&author, "read what a new key opens", |ledger, storage| {
+        self.attempt(&author, "read what a new key opens", |ledger, storage, _| {
             let (new, step) = ledger.add_keys(&keys);
             if new {
                 storage.set_keys(ledger.keyring().to_json().as_bytes())?;
@@ -384,9 +426,9 @@ impl<S: Storage> Book<S> {
         &mut self,
         author: &Author,
         sentence: &str,
-        work: impl FnOnce(&mut Ledger, &mut S) -> Result<Step, BookError>,
+        work: impl FnOnce(&mut Ledger, &mut S, &mut Random) -> Result<Step, BookError>,
     ) -> Result<(), BookError> {
-        let outcome = work(&mut self.ledger, &mut self.storage)
+        let outcome = work(&mut self.ledger, &mut self.storage, &mut *self.random)
             .and_then(|step| self.write(step, author, sentence));
         if outcome.is_err() {
             self.reload()?;
@@ -398,6 +440,8 @@ impl<S: Storage> Book<S> {
     fn write(&mut self, step: Step, author: &Author, sentence: &str) -> Result<(), BookError> {
         let unstored = self.ledger.unstored();
         if unstored.is_empty() && step.settings.is_none() {
+            // New keys may have come all the same.
+            self.look();
             return Ok(());
         }
         let whole = (self.pieces >= PIECES).then(|| self.ledger.whole());
@@ -417,6 +461,7 @@ impl<S: Storage> Book<S> {
         if new {
             self.revision = next;
         }
+        self.look();
         Ok(())
     }
 
@@ -433,8 +478,9 @@ impl<S: Storage> Book<S> {
         };
         self.sessions.clear();
         self.ledger =
-            Ledger::open(Keyring::new_actor()?, self.node.clone(), &pieces, keys, running)?;
+            Ledger::open(new_actor(&mut *self.random)?, self.node.clone(), &pieces, keys, running)?;
         self.pieces = pieces.len();
+        self.look();
         Ok(())
     }
 
@@ -476,10 +522,17 @@ fn devices(settings: &Settings) -> BTreeSet<&str> {
     settings.nodes.iter().filter_map(|n| n.device.as_ref()).map(|d| d.as_str()).collect()
 }
 
+/// A name that no copy of the document has ever written under.
+fn new_actor(random: &mut Random) -> Result<[u8; 16], LedgerError> {
+    let mut actor = [0; 16];
+    random(&mut actor)?;
+    Ok(actor)
+}
+
 /// The keys a node begins with.
-fn first_keys(settings: &Settings) -> Result<Keyring, LedgerError> {
+fn first_keys(settings: &Settings, random: &mut Random) -> Result<Keyring, LedgerError> {
     match settings.cluster.key.reveal() {
-        "" => Keyring::generate(),
+        "" => Keyring::generate(random),
         shared => Ok(Keyring::from_shared(shared)),
     }
 }

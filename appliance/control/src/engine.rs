@@ -314,7 +314,7 @@ impl<S: Storage> Engine<S> {
         book.begin().map_err(failed)?;
         let snapshot = Snapshot::new(book.revision(), book.settings().clone(), node);
         let (snapshots, receiver) = snapshot.channel();
-        let (replication, replicated) = watch::channel(Arc::new(book.replication()));
+        let (replication, replicated) = watch::channel(book.replication());
         let (sender, requests) = mpsc::channel(16);
         let control = Control { requests: sender, snapshots: receiver, replication: replicated };
         Ok((Self { book, preflights: Vec::new(), requests, snapshots, replication }, control))
@@ -415,10 +415,8 @@ impl<S: Storage> Engine<S> {
         }
         let now = self.book.replication();
         self.replication.send_if_modified(|held| {
-            let news = **held != now;
-            if news {
-                *held = Arc::new(now);
-            }
+            let news = **held != *now;
+            *held = now;
             news
         });
     }

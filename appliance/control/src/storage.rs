@@ -102,7 +102,7 @@ pub trait Storage: Send + 'static {
 }
 
 /// Keeps everything in memory: for tests, and for a node whose card cannot be written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     revisions: Vec<(RevisionInfo, Settings)>,
     pieces: Vec<Vec<u8>>,

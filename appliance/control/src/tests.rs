@@ -354,10 +354,10 @@ fn a_book_opens_where_it_was_closed_and_keeps_no_secret_in_clear() {
 
     // A card that fails changes nothing.
     card.0.lock().unwrap().1 = true;
-    let before = book.replication().heads;
+    let before = book.replication().heads.clone();
     let failed = book.write_settings(Settings::default(), &Author::Local, "forgot everything");
     assert!(matches!(failed, Err(BookError::Storage(_))));
-    assert_eq!((book.replication().heads, book.settings()), (before, again.settings()));
+    assert_eq!((&book.replication().heads, book.settings()), (&before, again.settings()));
     card.0.lock().unwrap().1 = false;
     book.share("x", Some("y"), &Author::Local, "works again").unwrap();
     assert_eq!(open(&card).replication().shared.len(), 1);

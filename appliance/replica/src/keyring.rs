@@ -1,7 +1,9 @@
 //! The cluster's keys, and secrets sealed with them.
 //!
 //! A sealed value is `epoch (8 bytes) | nonce (24) | XChaCha20-Poly1305 of the JSON`, bound to its
-//! key in the document, so that one value cannot be put in another's place.
+//! key in the document, so that one value cannot be put in another's place. The nonce follows from
+//! the key, the place and the value: two values never share one, and nodes that were told the same
+//! secret write the same. All it tells is that a place has a value again that it had before.
 
 use crate::error::{BadKeyring, LedgerError};
 use base64::Engine;
@@ -47,6 +49,29 @@ impl Epoch {
     }
 }
 
+/// Where random numbers come from: [`from_system`], or something that can be repeated.
+pub type Random = dyn FnMut(&mut [u8]) -> Result<(), LedgerError> + Send;
+
+/// Random numbers of the system.
+///
+/// # Errors
+/// When it has none.
+pub fn from_system(bytes: &mut [u8]) -> Result<(), LedgerError> {
+    getrandom::fill(bytes).map_err(|e| LedgerError::Seal(e.to_string()))
+}
+
+fn nonce(key: &[u8; 32], place: &str, plain: &str) -> [u8; NONCE] {
+    let mut hasher = blake3::Hasher::new_derive_key("bramble 2026 nonce of a sealed value");
+    hasher.update(key);
+    // The lengths keep place and value apart.
+    hasher.update(&u64::try_from(place.len()).unwrap_or(u64::MAX).to_le_bytes());
+    hasher.update(place.as_bytes());
+    hasher.update(plain.as_bytes());
+    let mut nonce = [0; NONCE];
+    hasher.finalize_xof().fill(&mut nonce);
+    nonce
+}
+
 /// The keys of all epochs. The newest seals, every one opens. Kept in a file of its own, given only
 /// to members.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -74,9 +99,9 @@ impl Keyring {
     ///
     /// # Errors
     /// Without random numbers.
-    pub fn generate() -> Result<Self, LedgerError> {
+    pub fn generate(random: &mut Random) -> Result<Self, LedgerError> {
         let mut keyring = Self::default();
-        keyring.rotate()?;
+        keyring.rotate(random)?;
         Ok(keyring)
     }
 
@@ -98,16 +123,6 @@ impl Keyring {
         }
     }
 
-    /// A number nobody has used before and nobody will: which copy of a document writes.
-    ///
-    /// # Errors
-    /// Without random numbers.
-    pub fn new_actor() -> Result<[u8; 16], LedgerError> {
-        let mut actor = [0; 16];
-        getrandom::fill(&mut actor).map_err(|e| LedgerError::Seal(e.to_string()))?;
-        Ok(actor)
-    }
-
     /// True without any key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -117,9 +132,9 @@ impl Keyring {
     ///
     /// # Errors
     /// Without random numbers.
-    pub fn rotate(&mut self) -> Result<(), LedgerError> {
+    pub fn rotate(&mut self, random: &mut Random) -> Result<(), LedgerError> {
         let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(|e| LedgerError::Seal(e.to_string()))?;
+        random(&mut key)?;
         let newest = self.0.last_key_value().map_or(0, |(epoch, _)| epoch.number);
         self.insert(newest.saturating_add(1), key);
         Ok(())
@@ -171,12 +186,11 @@ impl Keyring {
     /// Seals a value that will stand under `place`.
     ///
     /// # Errors
-    /// Without a key, or without random numbers.
+    /// Without a key.
     pub fn seal(&self, place: &str, plain: &str) -> Result<Vec<u8>, LedgerError> {
         let wrong = |text: &str| LedgerError::Seal(text.to_owned());
         let (epoch, key) = self.0.last_key_value().ok_or_else(|| wrong("there is no key"))?;
-        let mut nonce = [0; NONCE];
-        getrandom::fill(&mut nonce).map_err(|e| LedgerError::Seal(e.to_string()))?;
+        let nonce = nonce(key, place, plain);
         let payload = Payload { msg: plain.as_bytes(), aad: place.as_bytes() };
         let sealed = XChaCha20Poly1305::new(key.into())
             .encrypt(&XNonce::from(nonce), payload)

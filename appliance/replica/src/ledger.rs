@@ -4,7 +4,7 @@ use crate::decision::{Decision, PendingChange};
 use crate::document::{ChangeId, Document, Stored};
 use crate::error::{LedgerError, SyncError};
 use crate::flat::{self, Flat, Leaf};
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, Random};
 use crate::lost::{self, Choice, LostEdit, opened, shown};
 use crate::note::Note;
 use model::{NodeId, Problem, Settings, check};
@@ -125,6 +125,12 @@ impl<D: Document> Ledger<D> {
             hasher.update(&head.0);
         }
         hasher.finalize().to_hex().chars().take(16).collect()
+    }
+
+    /// What every edit there ever was says of itself, oldest first.
+    pub fn history(&self) -> Vec<Note> {
+        let notes = self.document.notes_since(&[]);
+        notes.iter().map(|(_, text)| Note::read(text.as_deref())).collect()
     }
 
     /// The whole document, for a node that joins or to store it in place of its pieces.
@@ -285,9 +291,9 @@ impl<D: Document> Ledger<D> {
     ///
     /// # Errors
     /// When it cannot be done; the old keys then still hold.
-    pub fn rotate(&mut self, note: &Note) -> Result<Step, LedgerError> {
+    pub fn rotate(&mut self, random: &mut Random, note: &Note) -> Result<Step, LedgerError> {
         let mut keyring = self.keyring.clone();
-        keyring.rotate()?;
+        keyring.rotate(random)?;
         let mut anew = Vec::new();
         for key in self.document.keys() {
             let Some(versions) = self.document.get(&key) else { continue };

@@ -32,7 +32,7 @@ pub use automerge::Automerge;
 pub use decision::{Decision, PendingChange};
 pub use document::{ChangeId, Document, Stored, Version, Versions};
 pub use error::{BadKeyring, LedgerError, SyncError};
-pub use keyring::Keyring;
+pub use keyring::{Keyring, Random, from_system};
 pub use ledger::{Ledger, Step};
 pub use lost::{Choice, LostEdit};
 pub use note::Note;

@@ -11,15 +11,16 @@
 //! kind 3: the cluster's keys (JSON)
 //! ```
 //!
-//! Keys go to a node only once it has the same document: one that was removed meanwhile must not
-//! be told by a node that has not heard of it yet.
+//! What is said when is decided in [`dialogue`], which is pure.
+
+mod dialogue;
 
 use crate::channel::Service;
 use crate::runner::Handle;
 use crate::stream::SecureStream;
 use control::{Control, Exchange, ExchangeError, MAX_MESSAGE, Shutdown, Snapshot};
+pub use dialogue::{Dialogue, Say, State};
 use model::NodeId;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -42,14 +43,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const CARD_PAUSE: Duration = Duration::from_secs(5);
 /// Frames that are read ahead.
 const AHEAD: usize = 4;
-
-/// How far a side is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-struct State {
-    heads: String,
-    keys: String,
-}
 
 /// Keeps this node's document the same as that of every other one, for as long as the node runs.
 /// Needs a tokio runtime.
@@ -130,8 +123,8 @@ async fn converse(control: &Control, peer: &NodeId, stream: SecureStream) -> End
     task.spawn(read_all(reader, frames));
     let end = match control.open_exchange().await {
         Ok(exchange) => {
-            let talk =
-                Talk { control, peer, exchange, writer, theirs: None, told: None, begun: false };
+            let dialogue = Dialogue::default();
+            let talk = Talk { control, peer, exchange, writer, dialogue };
             talk.run(incoming).await
         }
         Err(_) => End::Stopping,
@@ -148,12 +141,7 @@ struct Talk<'a, W> {
     peer: &'a NodeId,
     exchange: Exchange,
     writer: W,
-    /// How far the other side last said it is.
-    theirs: Option<State>,
-    /// What this side last said.
-    told: Option<State>,
-    /// The documents were found to differ once: from then on the engine knows what the other has.
-    begun: bool,
+    dialogue: Dialogue,
 }
 
 impl<W: AsyncWrite + Unpin> Talk<'_, W> {
@@ -185,23 +173,21 @@ impl<W: AsyncWrite + Unpin> Talk<'_, W> {
 
     /// Says everything there is to say.
     async fn say(&mut self, now: &State) -> Result<(), End> {
-        if self.told.as_ref() != Some(now) {
-            let state = serde_json::to_vec(now).unwrap_or_default();
-            self.send(STATE, &state).await?;
-            self.told = Some(now.clone());
-        }
-        let Some(theirs) = self.theirs.clone() else { return Ok(()) };
-        if theirs.heads != now.heads || self.begun {
-            self.begun = true;
-            while let Some(message) = self.exchange.next().await? {
-                self.send(MESSAGE, &message).await?;
+        for say in self.dialogue.due(now) {
+            match say {
+                Say::State(state) => {
+                    self.send(STATE, &serde_json::to_vec(&state).unwrap_or_default()).await?;
+                }
+                Say::Messages => {
+                    while let Some(message) = self.exchange.next().await? {
+                        self.send(MESSAGE, &message).await?;
+                    }
+                }
+                Say::Keys => {
+                    let keys = self.control.keys().await.map_err(|_| End::Stopping)?;
+                    self.send(KEYS, keys.as_bytes()).await?;
+                }
             }
-        }
-        if theirs.heads == now.heads && theirs.keys != now.keys {
-            let keys = self.control.keys().await.map_err(|_| End::Stopping)?;
-            self.send(KEYS, keys.as_bytes()).await?;
-            // Not again until the other side says how far it is then.
-            self.theirs = None;
         }
         Ok(())
     }
@@ -209,17 +195,17 @@ impl<W: AsyncWrite + Unpin> Talk<'_, W> {
     async fn hear(&mut self, kind: u8, rest: Vec<u8>) -> Result<(), End> {
         match kind {
             STATE => {
-                self.theirs = Some(serde_json::from_slice(&rest).map_err(|_| End::Garbage)?);
+                let theirs = serde_json::from_slice(&rest).map_err(|_| End::Garbage)?;
+                self.dialogue.heard_state(theirs);
             }
             MESSAGE => {
-                self.begun = true;
+                self.dialogue.heard_message();
                 self.exchange.take(self.peer, rest).await?;
             }
             KEYS => {
                 let taken = self.control.add_keys(rest, self.peer.clone()).await;
                 taken.map_err(|_| End::Garbage)?;
-                // Said even if nothing was new: the other side waits for it.
-                self.told = None;
+                self.dialogue.heard_keys();
             }
             // Of a newer release.
             _ => {}
