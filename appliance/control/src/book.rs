@@ -192,7 +192,7 @@ impl<S: Storage> Book<S> {
             let step = ledger.edit(next, &note)?;
             if gone {
                 // Whoever left knows the keys: what is secret from now on must not open to them.
-                ledger.rotate(random, &note)?;
+                ledger.rotate(random)?;
                 storage.set_keys(ledger.keyring().to_json().as_bytes())?;
             }
             Ok(step)

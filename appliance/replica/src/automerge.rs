@@ -105,9 +105,9 @@ impl Document for Automerge {
         Some(Versions { current, others: others.filter_map(|(v, id)| version(v, id)).collect() })
     }
 
-    fn get_at(&self, key: &str, heads: &[ChangeId]) -> Option<Stored> {
-        let (value, _) = self.0.get_at(ROOT, key, &hashes(heads)).ok()??;
-        Some(stored(&value))
+    fn all_at(&self, key: &str, heads: &[ChangeId]) -> Vec<Stored> {
+        let all = self.0.get_all_at(ROOT, key, &hashes(heads)).unwrap_or_default();
+        all.iter().map(|(value, _)| stored(value)).collect()
     }
 
     fn keys(&self) -> Vec<String> {

@@ -71,8 +71,8 @@ pub trait Document: Sized + Send {
     fn put(&mut self, values: &[(String, Stored)], note: &str) -> Result<(), LedgerError>;
     /// What a key holds.
     fn get(&self, key: &str) -> Option<Versions>;
-    /// What a key held at an earlier state.
-    fn get_at(&self, key: &str, heads: &[ChangeId]) -> Option<Stored>;
+    /// Every value a key held at an earlier state, those that lost as well.
+    fn all_at(&self, key: &str, heads: &[ChangeId]) -> Vec<Stored>;
     /// Every key, removed ones as well.
     fn keys(&self) -> Vec<String>;
     /// The newest changes: equal on two copies exactly when the copies are.

@@ -208,10 +208,4 @@ impl Keyring {
             XChaCha20Poly1305::new(key.into()).decrypt(&XNonce::from(*nonce), payload).ok()?;
         String::from_utf8(plain).ok()
     }
-
-    /// True if this was sealed with the newest key.
-    pub fn is_newest(&self, sealed: &[u8]) -> bool {
-        let newest = self.0.last_key_value().map(|(epoch, _)| epoch.bytes());
-        newest.as_ref().map(|n| &n[..]) == sealed.get(..EPOCH)
-    }
 }

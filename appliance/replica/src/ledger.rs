@@ -286,25 +286,14 @@ impl<D: Document> Ledger<D> {
         (true, step)
     }
 
-    /// Seals every secret anew with a key that those who are no longer members do not have. Store
-    /// the keyring before the step.
+    /// What is secret from now on is sealed with a key that those who are no longer members do not
+    /// have. What they knew already stays as it is: setting it again would settle conflicts nobody
+    /// has looked at. Store the keyring before the next step.
     ///
     /// # Errors
-    /// When it cannot be done; the old keys then still hold.
-    pub fn rotate(&mut self, random: &mut Random, note: &Note) -> Result<Step, LedgerError> {
-        let mut keyring = self.keyring.clone();
-        keyring.rotate(random)?;
-        let mut anew = Vec::new();
-        for key in self.document.keys() {
-            let Some(versions) = self.document.get(&key) else { continue };
-            if let Stored::Sealed(bytes) = &versions.current.value {
-                if let Some(plain) = self.keyring.open(&key, bytes) {
-                    anew.push((key.clone(), Stored::Sealed(keyring.seal(&key, &plain)?)));
-                }
-            }
-        }
-        self.keyring = keyring;
-        self.step(|this| this.document.put(&anew, &note.written()))
+    /// Without random numbers; the old keys then still hold.
+    pub fn rotate(&mut self, random: &mut Random) -> Result<(), LedgerError> {
+        self.keyring.rotate(random)
     }
 
     /// The next message to a peer; None when there is nothing to say.

@@ -123,27 +123,25 @@ fn edited_while_removed<D: Document>(
 ) -> Option<LostEdit> {
     let below = format!("{entry}/");
     let mark = flat::mark_of(entry);
-    values.iter().filter(|(key, _)| key.starts_with(&below) && **key != mark).find_map(
-        |(key, value)| {
-            let full = format!("{space}{key}");
-            let known = document.get_at(&full, std::slice::from_ref(removal));
-            if known.as_ref() == Some(value) {
-                return None;
-            }
-            let change = document.get(&full)?.current.change;
-            let json = opened(keyring, &full, value);
-            let value = shown(json.as_deref(), matches!(value, Stored::Sealed(_)));
-            Some(LostEdit {
-                key: format!("{space}{mark}"),
-                path: flat::written(entry),
-                current: "(removed)".to_owned(),
-                current_by: note(document, removal),
-                other: format!("{} = {value}", flat::written(key)),
-                other_by: note(document, &change),
-                change,
-            })
-        },
-    )
+    values.keys().filter(|key| key.starts_with(&below) && **key != mark).find_map(|key| {
+        let full = format!("{space}{key}");
+        let versions = document.get(&full)?;
+        // Whoever removed the entry knew these.
+        let known = document.all_at(&full, std::slice::from_ref(removal));
+        let all = std::iter::once(&versions.current).chain(&versions.others);
+        let news = all.into_iter().find(|version| !known.contains(&version.value))?;
+        let json = opened(keyring, &full, &news.value);
+        let value = shown(json.as_deref(), matches!(news.value, Stored::Sealed(_)));
+        Some(LostEdit {
+            key: format!("{space}{mark}"),
+            path: flat::written(entry),
+            current: "(removed)".to_owned(),
+            current_by: note(document, removal),
+            other: format!("{} = {value}", flat::written(key)),
+            other_by: note(document, &news.change),
+            change: news.change,
+        })
+    })
 }
 
 pub(crate) fn note<D: Document>(document: &D, change: &ChangeId) -> Note {

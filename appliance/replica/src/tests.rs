@@ -241,7 +241,7 @@ fn after_a_rotation_the_old_keys_open_nothing_new() {
     let mut a = first(1, "web01");
     let mut b = joined(2, "web02", &a);
     let old = a.keyring().clone();
-    a.rotate(&mut crate::from_system, &note("web01", "new keys")).unwrap();
+    a.rotate(&mut crate::from_system).unwrap();
     let mut next = a.running().clone();
     next.vrrp[0].auth_pass = model::Secret::new("fresh");
     a.edit(next, &note("web01", "new password")).unwrap();

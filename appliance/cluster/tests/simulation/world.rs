@@ -64,6 +64,8 @@ struct End {
     session: u64,
     dialogue: Dialogue,
     incoming: VecDeque<(u64, Frame)>,
+    /// How far this side was when it last spoke; None once it has heard something.
+    spoke: Option<State>,
 }
 
 enum Frame {
@@ -198,6 +200,23 @@ impl World {
         }
     }
 
+    /// Until all boards have the same document and the same keys, or this is over.
+    pub(crate) fn run_until_agreed(&mut self, limit: u64) {
+        let end = self.now + limit;
+        let state = |place: &Place| {
+            let now = place.book.as_ref()?.replication();
+            Some((now.heads.clone(), now.keys.clone()))
+        };
+        let agreed = |places: &[Place]| {
+            let mut states: Vec<_> = places.iter().map(state).collect();
+            states.dedup();
+            states.len() == 1
+        };
+        while self.now < end && !agreed(&self.places) {
+            self.run(STEP);
+        }
+    }
+
     fn connect(&mut self) {
         let on = self.on();
         for a in &on {
@@ -228,6 +247,7 @@ impl World {
                     session: self.places[at].book.as_mut().unwrap().open_session(),
                     dialogue: Dialogue::default(),
                     incoming: VecDeque::new(),
+                    spoke: None,
                 };
                 let ends = [end(*a), end(*b)];
                 self.connections.insert(pair, Connection { ends });
@@ -243,6 +263,7 @@ impl World {
                 let end = &mut connection.ends[end];
                 while end.incoming.front().is_some_and(|(when, _)| *when <= self.now) {
                     let Some((_, frame)) = end.incoming.pop_front() else { break };
+                    end.spoke = None;
                     let book = self.places[at].book.as_mut().unwrap();
                     match frame {
                         Frame::State(state) => end.dialogue.heard_state(state),
@@ -277,6 +298,10 @@ impl World {
                 let book = self.places[at].book.as_mut().unwrap();
                 let state = states[at].clone().unwrap();
                 let session = connection.ends[near].session;
+                if connection.ends[near].spoke.as_ref() == Some(&state) {
+                    continue;
+                }
+                connection.ends[near].spoke = Some(state.clone());
                 for say in connection.ends[near].dialogue.due(&state) {
                     let mut frames = Vec::new();
                     match say {
