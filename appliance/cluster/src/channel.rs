@@ -10,20 +10,21 @@ use crate::counters::{Counting, one_more};
 use crate::error::{HandshakeError, versions};
 use crate::hello::{self, Answer, Hello, Refusal, Versions, Why};
 use crate::identity::Identity;
-use crate::members::{Entrant, Members, Membership, Standing};
+use crate::members::{Entrant, Members, Membership, Peer, Standing};
+use crate::places::Places;
 use crate::proof::{Claim, Key, Role};
 use crate::stream::{Counted, SecureStream};
 use crate::tls::{Session, Tls};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use model::{DeviceId, NodeId};
+use model::{DeviceId, NODE_PORT, NodeId};
 use serde::{Deserialize, Serialize};
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -97,6 +98,7 @@ pub(crate) struct Channel {
     pub(crate) membership: Membership,
     pub(crate) counting: Arc<Counting>,
     pub(crate) alarms: Alarms,
+    places: Mutex<Places>,
     tls: Tls,
     boot: String,
     versions: Versions,
@@ -127,6 +129,8 @@ pub(crate) type Met = Session<Counted<TcpStream>>;
 pub(crate) struct Guest {
     pub(crate) met: Met,
     pub(crate) boot: String,
+    /// Where it is.
+    pub(crate) at: IpAddr,
 }
 
 impl Guest {
@@ -151,6 +155,7 @@ impl Channel {
             membership: Membership::default(),
             counting: Arc::default(),
             alarms: parts.alarms,
+            places: Mutex::default(),
             tls: parts.tls,
             boot: parts.boot,
             versions: parts.versions,
@@ -183,6 +188,52 @@ impl Channel {
         self.may_skip
     }
 
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A board has shown its key there.
+    pub(crate) fn met(&self, device: &DeviceId, at: IpAddr) {
+        match at.to_canonical() {
+            // No other board's, whatever way it came.
+            IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(_) => {}
+            IpAddr::V4(at) => self.places().met(device, at),
+        }
+    }
+
+    /// Somebody says that a board is there.
+    pub(crate) fn heard(&self, device: &DeviceId, at: Ipv4Addr) {
+        self.places().heard(device, at);
+    }
+
+    /// Forgets where boards are that are no members.
+    pub(crate) fn forget_strangers(&self, members: &Members) {
+        self.places().retain(|device| members.holder(device).is_some());
+    }
+
+    /// Is this the address of a member?
+    pub(crate) fn is_near(&self, address: IpAddr) -> bool {
+        let learnt = match address.to_canonical() {
+            IpAddr::V4(v4) => self.places().has(v4),
+            IpAddr::V6(_) => false,
+        };
+        learnt || self.membership.now().has_address(address)
+    }
+
+    /// Where a node may be: at the addresses of the settings, then wherever its board was met.
+    fn addresses(&self, peer: &Peer) -> Vec<(SocketAddr, Option<Ipv4Addr>)> {
+        let mut all: Vec<_> = peer.addresses.iter().map(|at| (*at, None)).collect();
+        if let Some(device) = &peer.device {
+            for at in self.places().of(device) {
+                let known = all.iter().any(|(socket, _)| socket.ip() == IpAddr::V4(at));
+                if !known {
+                    all.push((SocketAddr::from((at, NODE_PORT)), Some(at)));
+                }
+            }
+        }
+        all
+    }
+
     pub(crate) fn on(&self, service: Service, handler: Handler) {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner).insert(service, handler);
     }
@@ -209,14 +260,15 @@ impl Channel {
     ) -> Result<SecureStream, HandshakeError> {
         let members = self.membership.now();
         let no = |text: String| HandshakeError::Io(io::Error::new(io::ErrorKind::NotFound, text));
-        let mut waiting = match members.peers.get(node) {
-            Some(peer) if peer.addresses.is_empty() => {
-                return Err(no(format!("node {node} has no address in the settings")));
-            }
-            Some(peer) if members.reaches(peer) => peer.addresses.iter().copied(),
+        let addresses = match members.peers.get(node) {
+            Some(peer) if members.reaches(peer) => self.addresses(peer),
             Some(_) => return Err(HandshakeError::Unmet),
             None => return Err(no(format!("node {node} is not in the settings"))),
         };
+        if addresses.is_empty() {
+            return Err(no(format!("no address of node {node} is known")));
+        }
+        let mut waiting = addresses.into_iter();
         let mut attempts = FuturesUnordered::new();
         let mut failure = HandshakeError::TimedOut;
         attempts.extend(waiting.next().map(|at| self.attempt(&members, node, service, at)));
@@ -247,6 +299,35 @@ impl Channel {
         members: &Members,
         node: &NodeId,
         service: Service,
+        (at, learnt): (SocketAddr, Option<Ipv4Addr>),
+    ) -> Result<SecureStream, HandshakeError> {
+        let outcome = self.attempt_at(members, node, service, at).await;
+        match (outcome, learnt) {
+            // Somebody else has that address now: that is nobody's mistake.
+            (
+                Err(
+                    HandshakeError::OtherNode(_)
+                    | HandshakeError::NewKey(_)
+                    | HandshakeError::Unmet
+                    | HandshakeError::Garbage,
+                ),
+                Some(at),
+            ) => {
+                if let Some(device) = members.peers.get(node).and_then(|p| p.device.as_ref()) {
+                    self.places().unlearn(device, at);
+                }
+                let text = format!("node {node} is no longer at {at}");
+                Err(HandshakeError::Io(io::Error::new(io::ErrorKind::NotFound, text)))
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn attempt_at(
+        &self,
+        members: &Members,
+        node: &NodeId,
+        service: Service,
         at: SocketAddr,
     ) -> Result<SecureStream, HandshakeError> {
         let connected = timeout(CONNECT, TcpStream::connect(at)).await;
@@ -260,6 +341,7 @@ impl Channel {
         let (met, entrant) =
             timeout(HANDSHAKE, handshake).await.map_err(|_| HandshakeError::TimedOut)??;
         let place = self.enter(entrant, second).map_err(HandshakeError::Refusing)?;
+        self.met(&met.device, at.ip());
         one_more(&self.counting.outgoing);
         Ok(SecureStream::new(met.stream, node.clone(), place))
     }
@@ -347,7 +429,7 @@ impl Channel {
                     Err(HandshakeError::Versions { ours, theirs })
                 }
                 Some(refusal) => Err(HandshakeError::Refused(refusal.shown())),
-                None => Ok(Guest { met, boot: answer.boot }),
+                None => Ok(Guest { met, boot: answer.boot, at: at.ip() }),
             }
         };
         timeout(HANDSHAKE, handshake).await.map_err(|_| HandshakeError::TimedOut)?
@@ -361,6 +443,7 @@ impl Channel {
     async fn welcome(&self, tcp: TcpStream) -> Result<Admitted, HandshakeError> {
         tcp.set_nodelay(true)?;
         let second: Socket = SockRef::from(&tcp).try_clone()?;
+        let from = tcp.peer_addr()?.ip();
         let mut met = self.tls.answer(Counted::new(tcp, self.counting.clone())).await?;
         let hello: Hello = hello::receive(&mut met.stream).await?;
         let members = self.membership.now();
@@ -372,7 +455,7 @@ impl Channel {
             refused: None,
         };
         if hello.service == Service::Adoption.word() {
-            return self.receive_guest(met, hello, answer).await;
+            return self.receive_guest(met, hello, answer, from).await;
         }
         let claim = Claim {
             binding: &met.binding,
@@ -402,6 +485,7 @@ impl Channel {
         if proved.is_some() {
             self.pin(&hello.from, &met.device);
         }
+        self.met(&met.device, from);
         self.alarms.settle(&hello.from);
         Ok(Admitted::Member(handler, SecureStream::new(met.stream, hello.from, place)))
     }
@@ -412,6 +496,7 @@ impl Channel {
         mut met: Met,
         hello: Hello,
         mut answer: Answer,
+        from: IpAddr,
     ) -> Result<Admitted, HandshakeError> {
         answer.refused = self.other_version(&hello);
         hello::send(&mut met.stream, &answer).await?;
@@ -419,7 +504,7 @@ impl Channel {
             Some(refusal) => Err(HandshakeError::Refusing(refusal)),
             None => {
                 tune(met.stream.get_ref().0.get_ref(), Service::Adoption)?;
-                Ok(Admitted::Guest(Guest { met, boot: hello.boot }))
+                Ok(Admitted::Guest(Guest { met, boot: hello.boot, at: from }))
             }
         }
     }

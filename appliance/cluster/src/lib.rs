@@ -36,6 +36,7 @@ pub mod fuzzing;
 mod hello;
 mod identity;
 mod members;
+mod places;
 mod proof;
 mod report;
 mod runner;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// A connection over which something came so recently has somebody at its other end.
 const ALIVE: Duration = Duration::from_secs(3);
 /// A pin that did not come to be is asked for again after this.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_secs(3);
 
 /// What the settings say of this node and its neighbours.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -249,6 +249,24 @@ impl Membership {
             members.peers.get(id).is_some_and(|p| p.device.is_none()) || *id == members.own
         });
         held.members = Arc::new(members);
+    }
+
+    /// Boards that have proved to be nodes, and whose keys are not pinned yet.
+    pub(crate) fn unpinned(&self) -> Vec<(NodeId, DeviceId)> {
+        let held = self.lock();
+        let open = |node| held.members.peers.get(node).is_some_and(|peer| peer.device.is_none());
+        let all = held.connections.values().map(|connection| &connection.entrant);
+        all.filter(|entrant| open(&entrant.node))
+            .map(|entrant| (entrant.node.clone(), entrant.device.clone()))
+            .collect()
+    }
+
+    /// Is there a node without any connection, whose board is known?
+    pub(crate) fn misses_somebody(&self) -> bool {
+        let held = self.lock();
+        let there: Vec<_> = held.connections.values().map(|c| &c.entrant.node).collect();
+        let mut peers = held.members.peers.iter();
+        peers.any(|(node, peer)| peer.device.is_some() && !there.contains(&node))
     }
 
     /// Was this board a member's?

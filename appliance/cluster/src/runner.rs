@@ -37,8 +37,9 @@ const BACKLOG: i32 = 64;
 /// Pause before the port, or a connection when descriptors ran out, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Notices that no longer hold are taken down so often.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// What no event announces is looked after so often: notices that no longer hold, keys that are
+/// not pinned yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the channel needs of this board.
 #[derive(Clone)]
@@ -348,6 +349,7 @@ impl Runner {
         let before = self.channel.membership.now();
         if *before != members {
             self.channel.membership.set(members.clone());
+            self.channel.forget_strangers(&members);
             self.refusals.retain(|id| {
                 before.key == members.key && before.peers.get(id) == members.peers.get(id)
             });
@@ -387,6 +389,10 @@ impl Runner {
         let members = self.channel.membership.now();
         if members.pinned == Some(None) {
             self.channel.pin(&members.own, &self.channel.device);
+        }
+        // The settings may have been busy when a board was met.
+        for (node, device) in self.channel.membership.unpinned() {
+            self.channel.pin(&node, &device);
         }
     }
 
@@ -430,7 +436,7 @@ impl Runner {
             }
         };
         one_more(&counting.incoming);
-        let member = self.channel.membership.now().has_address(from.ip());
+        let member = self.channel.is_near(from.ip());
         let place = self.places.clone().try_acquire_owned();
         let stranger = if member { None } else { Some(self.strangers.clone().try_acquire_owned()) };
         match (place, stranger.transpose()) {
@@ -502,6 +508,8 @@ async fn receive(channel: &Channel, door: &Door, mut guest: Guest) -> Result<(),
     let Session { stream, device, binding } = &mut guest.met;
     let meeting = Meeting { binding, node: device, board: &channel.device };
     attend(stream, &about, &meeting).await?;
+    // Where the node is that this board may have just become a neighbour of.
+    channel.met(device, guest.at);
     // The answer has to arrive before the end.
     Ok(stream.shutdown().await?)
 }

@@ -86,6 +86,19 @@ impl fmt::Debug for SecureStream {
     }
 }
 
+/// The same error in words that an operator can use.
+fn plainly(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::new(error.kind(), "the connection to the node was cut")
+        }
+        io::ErrorKind::InvalidData => {
+            io::Error::new(error.kind(), "what came from the node was altered on its way")
+        }
+        _ => error,
+    }
+}
+
 impl AsyncRead for SecureStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -93,7 +106,7 @@ impl AsyncRead for SecureStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.tls).poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut self.tls).poll_read(cx, buffer)).map_err(plainly)?;
         if buffer.filled().len() > before {
             self.place.heard();
         }

@@ -120,6 +120,7 @@ async fn cards_of_one_batch_need_no_comparison() {
     assert_eq!(two.pinned("web01"), one.device());
     assert_eq!(two.pinned("pi-2"), Some(device.clone()));
     eventually("nobody is asked any more", || two.handle.asked().is_none()).await;
+    eventually("nor is it shown", || two.notices().is_empty()).await;
     assert_eq!(finds(&one, &two).await.state, BoardState::Ours { node: id("pi-2") });
     let again = one.handle.begin(&device, None).await;
     assert_eq!(again, Err(AdoptError::Member("pi-2".into())));
@@ -136,6 +137,8 @@ async fn others_are_compared_first() {
     let Offer::Compare { code, blinks } = offer else { panic!("{offer:?}") };
     assert_eq!(step(&one, &device), Some(JoinStep::Compare { code: code.clone(), blinks }));
     let asked = two.handle.asked().unwrap();
+    let shown = format!("{} {}", &code[..3], &code[3..]);
+    assert!(two.notices().contains(&shown), "on its screen as well: {}", two.notices());
     assert_eq!((asked.code, asked.blinks), (code, blinks), "the board shows the same");
     one.handle.blink(&device).await.unwrap();
     assert_eq!(*two.home.flashes.lock().unwrap(), [Some(blinks)]);
@@ -332,4 +335,42 @@ async fn noise_on_the_port_is_counted_and_harms_nobody() {
     eventually("counted", || one.handle.counters().hints_dropped >= 100).await;
     assert!(one.handle.found().len() <= 64);
     assert!(one.handle.found().iter().any(|b| Some(&b.device) == two.device().as_ref()));
+}
+
+#[tokio::test]
+async fn nodes_that_a_dhcp_server_gives_their_addresses_find_each_other() {
+    let places = [(); 2].map(|()| SocketAddrV4::new(address(), NODE_PORT));
+    let keys = [key(), key()];
+    let mut nodes = ["web01", "web02"].map(|name| node(name, address()));
+    for (node, key) in nodes.iter_mut().zip(&keys) {
+        node.eth0.address = None;
+        node.device = Some(Identity::read(key).unwrap().device().clone());
+    }
+    let mut all = settings(&nodes);
+    all.cluster.key = Secret::default();
+    let start = |n: usize, at: SocketAddrV4| {
+        let name = ["web01", "web02"][n];
+        Fixture::at(name, &all, &keys[n], Versions::OURS, places.to_vec(), at)
+    };
+    let (one, two) = (start(0, places[0]), start(1, places[1]));
+    one.meets(&two).await;
+    // Another lease. What was known is of no use, and it is found again.
+    drop(two);
+    let moved = SocketAddrV4::new(address(), NODE_PORT);
+    let two = Fixture::at("web02", &all, &keys[1], Versions::OURS, places.to_vec(), moved);
+    one.meets(&two).await;
+}
+
+#[tokio::test]
+async fn a_board_without_an_address_in_its_settings_is_a_node_at_once() {
+    let at = SocketAddrV4::new(address(), NODE_PORT);
+    let one = adopter(&[*at.ip()]);
+    let mut own = alone("pi-2", address());
+    own.nodes[0].eth0.address = None;
+    let two = Fixture::at("pi-2", &own, &key(), Versions::OURS, Vec::new(), at);
+    two.home.claimed.store(false, Ordering::Relaxed);
+    let device = finds(&one, &two).await.device;
+    one.handle.begin(&device, None).await.unwrap();
+    one.handle.confirm(&device, Verified::Code).await.unwrap();
+    one.meets(&two).await;
 }

@@ -110,6 +110,18 @@ async fn who_knows_the_key_is_pinned_once_by_both_and_needs_it_no_more() {
 }
 
 #[tokio::test]
+async fn a_pin_that_came_to_nothing_is_asked_for_again() {
+    let (one, two) = two();
+    one.desk.lock().unwrap().busy = 2;
+    one.meets(&two).await;
+    eventually("everybody is pinned", || {
+        one.pinned("web01") == one.device() && one.pinned("web02") == two.device()
+    })
+    .await;
+    assert!((4..=6).contains(&one.desk.lock().unwrap().pins));
+}
+
+#[tokio::test]
 async fn another_key_is_refused_said_and_can_be_corrected_live() {
     let nodes = [node("web01", address()), node("web02", address())];
     let one = Fixture::start("web01", &settings(&nodes));

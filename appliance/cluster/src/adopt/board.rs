@@ -22,6 +22,9 @@ const COMPARING: Duration = Duration::from_secs(5 * 60 + 10);
 /// The bytes of a gift take no longer.
 const GIVING: Duration = Duration::from_secs(60);
 
+/// The notice that somebody wants this board.
+const NOTICE: &str = "asked";
+
 /// Who wants this board.
 #[derive(Default)]
 struct Slot {
@@ -69,8 +72,9 @@ impl Door {
 
 impl Visit {
     fn show(&self, asked: Asked) {
+        let text = sentence(&asked);
         self.0.slot().asked = Some(asked);
-        self.0.board.touch();
+        self.0.board.notice(NOTICE, text);
     }
 }
 
@@ -81,8 +85,21 @@ impl Drop for Visit {
         let shown = slot.asked.take().is_some();
         drop(slot);
         if shown {
-            self.0.board.touch();
+            self.0.board.clear_notice(NOTICE);
         }
+    }
+}
+
+/// For the board's own screen and page.
+fn sentence(asked: &Asked) -> String {
+    let Asked { cluster, node, code, .. } = asked;
+    let of = if cluster.is_empty() { String::new() } else { format!(" of cluster {cluster}") };
+    match code.split_at_checked(3) {
+        Some((first, second)) if !second.is_empty() => format!(
+            "Node {node}{of} wants to take this board in. Go on there if it shows the same code: \
+             {first} {second}"
+        ),
+        _ => format!("Node {node}{of} takes this board in: the cards of both were made together."),
     }
 }
 

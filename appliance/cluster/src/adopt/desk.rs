@@ -346,6 +346,7 @@ impl Case {
         let members = channel.membership.now();
         let board = self.new_board(&members, introduced, verified);
         let node = board.node.clone();
+        channel.met(&board.device, guest.at);
         let bytes = gift.invite(board.clone()).await.map_err(AdoptError::NotInvited)?;
         let given = node::hand_over(&mut guest.met.stream, verified, node.clone(), &bytes).await;
         match given {

@@ -77,6 +77,9 @@ impl Finder {
             return;
         }
         let from: Vec<Ipv4Addr> = from.iter().copied().filter(|a| is_a_board(*a)).collect();
+        if channel.membership.now().holder(&hint.device).is_some() {
+            from.iter().for_each(|at| channel.heard(&hint.device, *at));
+        }
         if !self.table().heard(hint.shown(), &from, Instant::now()) {
             one_more(&channel.counting.hints_dropped);
         }
@@ -174,7 +177,7 @@ async fn serve(channel: &Channel, finder: &Finder, place: &Place, socket: &UdpSo
                 Err(error) => return error,
             },
         };
-        let looking = finder.is_looking(Instant::now());
+        let looking = finder.is_looking(Instant::now()) || channel.membership.misses_somebody();
         if called && (looking || !channel.household().claimed()) {
             if let Some(datagram) = wire::write(&own_hint(channel, looking)) {
                 call(place, socket, &datagram).await;

@@ -54,6 +54,8 @@ pub(crate) struct Desk {
     snapshots: watch::Sender<Arc<Snapshot>>,
     /// How many pins were asked for.
     pub(crate) pins: u32,
+    /// So many of them come to nothing.
+    pub(crate) busy: u32,
 }
 
 impl Desk {
@@ -66,6 +68,9 @@ impl Desk {
 
     fn pin(&mut self, node: &NodeId, device: DeviceId) {
         self.pins += 1;
+        if self.pins <= self.busy {
+            return;
+        }
         let found = |s: &mut Settings| s.nodes.iter().position(|n| n.id == *node);
         if let Some(at) = found(&mut self.settings) {
             self.change(|s| s.nodes[at].device = Some(device));
@@ -176,15 +181,33 @@ impl Fixture {
         versions: Versions,
         targets: Vec<SocketAddrV4>,
     ) -> Self {
+        let own = settings.node(&id(name)).unwrap();
+        let at = SocketAddrV4::new(own.addresses().last().unwrap(), NODE_PORT);
+        Self::at(name, settings, key, versions, targets, at)
+    }
+
+    /// One that is where its settings do not say.
+    pub(crate) fn at(
+        name: &str,
+        settings: &Settings,
+        key: &[u8],
+        versions: Versions,
+        targets: Vec<SocketAddrV4>,
+        at: SocketAddrV4,
+    ) -> Self {
         let id = id(name);
         let (snapshots, receiver) = Snapshot::new(Revision(1), settings.clone(), &id).channel();
         let board = StatusBoard::new(id.clone(), "test");
         let (stop, shutdown) = Shutdown::new();
-        let address = settings.node(&id).unwrap().addresses().last().unwrap();
-        let at = SocketAddrV4::new(address, NODE_PORT);
         let reporter = board.reporter(Subsystem::Cluster);
-        let desk =
-            Desk { id: id.clone(), revision: 1, settings: settings.clone(), snapshots, pins: 0 };
+        let desk = Desk {
+            id: id.clone(),
+            revision: 1,
+            settings: settings.clone(),
+            snapshots,
+            pins: 0,
+            busy: 0,
+        };
         let desk = Arc::new(Mutex::new(desk));
         let pinning = desk.clone();
         let pins = Arc::new(move |node: NodeId, device: DeviceId| {
