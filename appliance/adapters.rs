@@ -6,7 +6,6 @@ use journal::Journal;
 use model::audit::{Listed, Query, Record};
 use model::session::Session;
 use model::status::FailoverReport;
-use model::token::Token;
 use model::{Cidr, Name, NodeId};
 use network::Kernel;
 use std::future::Future;
@@ -187,36 +186,6 @@ impl webui::Audit for PageAudit {
     }
     fn list(&self, query: &Query) -> Result<Listed, String> {
         self.0.list(query).map_err(|e| e.to_string())
-    }
-}
-
-/// The page's tokens, in the store.
-pub(crate) struct PageTokens(pub(crate) Local);
-
-impl webui::Tokens for PageTokens {
-    fn list(&self) -> Result<Vec<Token>, String> {
-        self.0.tokens().map_err(|e| e.to_string())
-    }
-    fn add(&self, token: &Token) -> Result<(), String> {
-        self.0.add_token(token).map_err(|e| e.to_string())?
-    }
-    fn remove(&self, name: &Name) -> Result<bool, String> {
-        self.0.remove_token(name).map_err(|e| e.to_string())
-    }
-}
-
-/// The page's password, in the store.
-pub(crate) struct PagePassword(pub(crate) Local);
-
-impl webui::Credentials for PagePassword {
-    fn password_hash(&self) -> Result<Option<String>, String> {
-        self.0.password_hash().map_err(|e| e.to_string())
-    }
-    fn set_password_hash(&self, hash: &str) -> Result<(), String> {
-        self.0.set_password_hash(hash).map_err(|e| e.to_string())
-    }
-    fn claim(&self, hash: &str) -> Result<bool, String> {
-        self.0.claim(hash).map_err(|e| e.to_string())
     }
 }
 

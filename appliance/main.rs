@@ -14,6 +14,7 @@ mod device;
 mod documents;
 mod door;
 mod node;
+mod password;
 mod process_one;
 mod pulse;
 mod radio;

@@ -3,13 +3,13 @@
 use crate::aboard::{Aboard, With};
 use crate::adapters::{
     BoardsAround, ConfirmedNetwork, FloatingAddresses, MirrorTransport, PageApproval, PageAudit,
-    PageFailover, PageJournal, PageLog, PagePassword, PageProbe, PageSessions, PageTokens, Will,
-    bear_witness, serve_mirror,
+    PageFailover, PageJournal, PageLog, PageProbe, PageSessions, Will, bear_witness, serve_mirror,
 };
 use crate::adoption::{Household, PageAdoption};
 use crate::cli::admin_everywhere;
 use crate::device;
-use crate::services::{self, AuditCopies, Doer, SharedSessions};
+use crate::password::{self, PagePassword};
+use crate::services::{self, AuditCopies, Doer, PageTokens, SharedSessions};
 use anyhow::Context;
 use control::{Control, Engine, Shutdown, StatusBoard, Storage};
 use init::Guardian;
@@ -173,12 +173,16 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         board.clone(),
         shutdown.clone(),
     ));
+    let credentials =
+        Arc::new(PagePassword { local: store.local(), control: control.clone(), node: id.clone() });
+    data.spawn(password::agree(credentials.clone(), shutdown.clone()));
+    let tokens = Arc::new(PageTokens(control.clone()));
     let ports = webui::Ports {
         control,
         board,
         sessions: Arc::new(PageSessions(sessions)),
-        credentials: Arc::new(PagePassword(store.local())),
-        tokens: Arc::new(PageTokens(store.local())),
+        credentials,
+        tokens,
         audit: Arc::new(PageAudit(audit)),
         remote: doer.clone(),
         failover: Arc::new(PageFailover(house.vrrp.clone())),

@@ -7,6 +7,7 @@ use model::action::{Action, MOST_LINES, Reply};
 use model::audit::{Actor, Deed, Entry, Head, Query, Record};
 use model::session::News;
 use model::status::{MirrorPhase, NetworkCheck};
+use model::token::{MOST, Token};
 use model::{Name, NodeId, Revision};
 use std::future::Future;
 use std::pin::Pin;
@@ -66,6 +67,62 @@ impl cluster::AuditCopies for AuditCopies {
     fn changes(&self) -> watch::Receiver<u64> {
         self.log.changes()
     }
+}
+
+/// The page's tokens, among the values that the nodes share.
+pub(crate) struct PageTokens(pub(crate) Control);
+
+/// What the names of those values begin with.
+const TOKENS: &str = "tokens/";
+
+impl webui::Tokens for PageTokens {
+    fn list(&self) -> Result<Vec<Token>, String> {
+        let replication = self.0.replication().borrow().clone();
+        let tokens = replication.shared.iter().filter(|(name, _)| name.starts_with(TOKENS));
+        let read = tokens.map(|(name, text)| {
+            serde_json::from_str(text).map_err(|e| format!("{name} cannot be understood: {e}"))
+        });
+        let mut readable = Vec::new();
+        for token in read {
+            match token {
+                Ok(token) => readable.push(token),
+                // One that a newer release wrote must not keep the others from being used.
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+        Ok(readable)
+    }
+    fn add(&self, token: &Token) -> Result<(), String> {
+        if self.list()?.len() >= MOST {
+            return Err(format!("there are {MOST} tokens already; remove one first"));
+        }
+        let text = serde_json::to_string(token).map_err(|e| e.to_string())?;
+        let name = format!("{TOKENS}{}", token.name);
+        let sentence = format!("made the token {}", token.name);
+        let added = self.0.share_first(&name, text, Author::Local, &sentence);
+        if waited(added)? {
+            Ok(())
+        } else {
+            Err("there is a token of that name already".to_owned())
+        }
+    }
+    fn remove(&self, name: &Name) -> Result<bool, String> {
+        let key = format!("{TOKENS}{name}");
+        if self.0.shared(&key).is_none() {
+            return Ok(false);
+        }
+        let sentence = format!("removed the token {name}");
+        waited(self.0.share(&key, None, Author::Local, &sentence))?;
+        Ok(true)
+    }
+}
+
+/// Waits for the engine, on a thread where that is harmless.
+pub(crate) fn waited<T>(
+    asked: impl Future<Output = Result<T, control::Rejected>>,
+) -> Result<T, String> {
+    let here = tokio::runtime::Handle::try_current().map_err(|e| e.to_string())?;
+    here.block_on(asked).map_err(|e| e.to_string())
 }
 
 /// Everything a node can be asked to do, by its own page or by another node.

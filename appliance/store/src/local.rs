@@ -2,16 +2,21 @@
 
 use crate::database::Shared;
 use crate::error::StoreError;
-use model::token::{MOST, Token};
-use model::{Name, NodeId};
+use model::NodeId;
 use rusqlite::OptionalExtension;
 
 const NODE_ID: &str = "node_id";
 const PASSWORD: &str = "admin_password_hash";
+const AGREED_PASSWORD: &str = "admin_password_agreed";
+const FORGOTTEN: &str = "admin_password_forgotten";
 const SETUP_PASSPHRASE: &str = "setup_passphrase";
 const JOIN_TOKEN: &str = "join_token";
 const BOOT_FILE: &str = "boot_file_digest";
 const NETWORK: &str = "network_confirmed";
+
+const SET: &str = "INSERT INTO local (name, value) VALUES (?1, ?2)
+                   ON CONFLICT (name) DO UPDATE SET value = ?2";
+const REMOVE: &str = "DELETE FROM local WHERE name = ?";
 
 /// Values of this board. Cheap to clone; calls block for a disk write at most.
 #[derive(Clone, Debug)]
@@ -112,43 +117,47 @@ impl Local {
         self.set(BOOT_FILE, digest)
     }
 
-    /// The tokens of programs, by name.
+    /// The hash of the admin password that this board and the cluster last agreed on. Another one
+    /// in [`Self::password_hash`] was set here since, for example on the command line.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        let connection = self.0.lock();
-        let mut statement = connection
-            .prepare_cached("SELECT value FROM local WHERE name GLOB 'token/*' ORDER BY name")?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let read = |text: String| {
-            serde_json::from_str(&text).map_err(|e| StoreError::Unreadable(e.to_string()))
-        };
-        rows.map(|row| read(row?)).collect()
+    pub fn agreed_password_hash(&self) -> Result<Option<String>, StoreError> {
+        self.get(AGREED_PASSWORD)
     }
 
-    /// Stores a new token; the inner error says why not.
+    /// The cluster and this board agree on this hash.
     ///
     /// # Errors
     /// When it is not stored.
-    pub fn add_token(&self, token: &Token) -> Result<Result<(), String>, StoreError> {
-        if self.tokens()?.len() >= MOST {
-            return Ok(Err(format!("there are {MOST} tokens already; remove one first")));
+    pub fn agree_on_password_hash(&self, hash: &str) -> Result<(), StoreError> {
+        let connection = self.0.lock();
+        let transaction = connection.unchecked_transaction()?;
+        for name in [PASSWORD, AGREED_PASSWORD] {
+            transaction.execute(SET, [name, hash])?;
         }
-        let text =
-            serde_json::to_string(token).map_err(|e| StoreError::Unreadable(e.to_string()))?;
-        let sql = "INSERT INTO local (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING";
-        let stored = self.0.lock().execute(sql, [format!("token/{}", token.name), text])? == 1;
-        Ok(if stored { Ok(()) } else { Err("there is a token of that name already".to_owned()) })
+        transaction.execute(REMOVE, [FORGOTTEN])?;
+        Ok(transaction.commit()?)
     }
 
-    /// Removes a token; false when there was none.
+    /// Lets the admin password be chosen anew on this board, whatever the cluster says.
     ///
     /// # Errors
-    /// When it is not removed.
-    pub fn remove_token(&self, name: &Name) -> Result<bool, StoreError> {
-        let sql = "DELETE FROM local WHERE name = ?";
-        Ok(self.0.lock().execute(sql, [format!("token/{name}")])? == 1)
+    /// When that is not stored.
+    pub fn forget_password(&self) -> Result<(), StoreError> {
+        let connection = self.0.lock();
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute(REMOVE, [PASSWORD])?;
+        transaction.execute(SET, [FORGOTTEN, "yes"])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Is it to be chosen anew? Until it is.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn password_is_forgotten(&self) -> Result<bool, StoreError> {
+        Ok(self.password_hash()?.is_none() && self.get(FORGOTTEN)?.is_some())
     }
 
     /// The network settings of this board that somebody got through with, as the network wrote
@@ -183,9 +192,7 @@ impl Local {
     }
 
     fn set(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        let sql = "INSERT INTO local (name, value) VALUES (?1, ?2)
-                   ON CONFLICT (name) DO UPDATE SET value = ?2";
-        self.0.lock().execute(sql, [name, value])?;
+        self.0.lock().execute(SET, [name, value])?;
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ fn write(log: &AuditLog, what: &str) {
     log.record(&Record::done(actor, Deed::Settings, what)).unwrap();
 }
 
-/// One sends what the other lacks, in batches as small as they get.
+/// One sends what the other lacks.
 fn send(from: &AuditLog, to: &AuditLog) {
     to.compare(&from.heads()).unwrap();
     for head in from.heads() {
@@ -31,7 +31,8 @@ fn send(from: &AuditLog, to: &AuditLog) {
         let has = theirs.iter().find(|h| (&h.node, &h.log) == (&head.node, &head.log));
         let mut has = has.map_or(0, |h| h.seq);
         loop {
-            let batch = from.after(&head.node, &head.log, has, 1).unwrap();
+            // Several at once; a long log is more than one piece.
+            let batch = from.after(&head.node, &head.log, has, 200_000).unwrap();
             let Some(last) = batch.last() else { break };
             has = last.seq;
             to.merge(&batch).unwrap();

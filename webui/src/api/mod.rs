@@ -1,9 +1,11 @@
 //! The JSON API under `/api/v1/`. One file per resource.
 
+pub(crate) mod audit;
 pub(crate) mod board;
 pub(crate) mod failover;
 pub(crate) mod firmware;
 pub(crate) mod log;
+pub(crate) mod nodes;
 pub(crate) mod servers;
 pub(crate) mod settings;
 pub(crate) mod sites;

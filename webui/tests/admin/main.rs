@@ -7,6 +7,7 @@ mod support;
 
 mod account;
 mod across;
+mod admin_of_all;
 mod api;
 mod backup;
 mod board;
