@@ -13,8 +13,8 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use model::Settings;
+use model::token::Token;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// A larger file is none of ours, in bytes.
@@ -41,8 +41,8 @@ pub struct Contents {
     pub settings: Settings,
     /// The hash of the admin password, in PHC form.
     pub password_hash: Option<String>,
-    /// What else all nodes share, by key.
-    pub shared: BTreeMap<String, String>,
+    /// The tokens of programs, as hashes.
+    pub tokens: Vec<Token>,
     /// Where it is from.
     pub made: Made,
 }
@@ -67,7 +67,7 @@ struct Document {
     #[serde(default)]
     password_hash: Option<String>,
     #[serde(default)]
-    shared: BTreeMap<String, String>,
+    tokens: Vec<Token>,
     #[serde(default)]
     made: Made,
 }
@@ -173,7 +173,7 @@ pub fn seal(contents: &Contents, passphrase: &str) -> Result<Vec<u8>, Refused> {
     let document = Document {
         settings: serde_json::to_value(&contents.settings).unwrap_or_default(),
         password_hash: contents.password_hash.clone(),
-        shared: contents.shared.clone(),
+        tokens: contents.tokens.clone(),
         made: contents.made.clone(),
     };
     let failed = |e: serde_json::Error| Refused::Machine(e.to_string());
@@ -248,7 +248,7 @@ pub fn open(file: &[u8], passphrase: &str) -> Result<Contents, Refused> {
     Ok(Contents {
         settings,
         password_hash: document.password_hash,
-        shared: document.shared,
+        tokens: document.tokens,
         made: document.made,
     })
 }
@@ -285,9 +285,15 @@ mod tests {
             version: "0.1.0".into(),
             at_unix_ms: Some(1_795_371_120_000),
         };
-        let shared = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        let tokens = vec![Token {
+            name: "monitor".parse().unwrap(),
+            scope: model::token::Scope::Read,
+            hash: "ab".repeat(32),
+            by: String::new(),
+            at_ms: 0,
+        }];
         let settings = crate::demo::settings();
-        Contents { settings, password_hash: Some(HASH.into()), shared, made }
+        Contents { settings, password_hash: Some(HASH.into()), tokens, made }
     }
 
     const PASSPHRASE: &str = "seven wet boots";

@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
 use crate::pages::{
-    account, admin, again, backup, board, cluster, diagnostics, failover, firmware, history, log,
-    more, nodes, overview, sessions, sites, stats, tokens, wifi,
+    account, admin, again, audit, backup, board, cluster, diagnostics, failover, firmware, history,
+    log, more, nodes, overview, sessions, sites, stats, tokens, wifi,
 };
 use crate::pages::{found, roles};
 use crate::{api, assets, gate, headers, health, live, session};
@@ -41,6 +41,7 @@ fn pages() -> Router<App> {
         .route("/tokens", get(tokens::show).post(tokens::make))
         .route("/tokens/{name}/remove", post(tokens::remove))
         .route("/admin", get(admin::edit).post(admin::save))
+        .route("/audit", get(audit::show))
         .route("/backup", get(backup::show))
         .route("/backup/make", post(backup::make))
         .route("/backup/open", post(backup::open))

@@ -13,7 +13,6 @@ use control::{Change, Rejected};
 use http::{StatusCode, header};
 use model::audit::Deed;
 use model::{Edit, Revision, Settings};
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A backup that was opened and not yet restored is kept in memory so long.
@@ -115,7 +114,8 @@ pub(crate) async fn make(ctx: Ctx) -> PageResult {
     let password_hash = ctx.app.password_hash().await.map_err(Failure::inside)?;
     let settings = snapshot.settings.clone();
     let name = file_name(&made);
-    let contents = Contents { settings, password_hash, shared: BTreeMap::new(), made };
+    let tokens = ctx.app.tokens().await.map_err(Failure::inside)?.to_vec();
+    let contents = Contents { settings, password_hash, tokens, made };
     let sealed = ctx.app.hasher.run(move || backup::seal(&contents, &passphrase)).await;
     match sealed {
         Err(_) => busy(&ctx, Part::Make),
@@ -283,6 +283,7 @@ pub(crate) async fn restore(ctx: Ctx) -> PageResult {
     match hash {
         None => Ok(done(outcome, "/history")),
         Some(hash) => {
+            bring_back(&ctx, pending.contents.tokens).await;
             ctx.app.set_password(hash).await.map_err(Failure::inside)?;
             ctx.note(Deed::Password, "from the backup").await;
             let ended = ctx.app.store.end_others(None).await;
@@ -291,6 +292,20 @@ pub(crate) async fn restore(ctx: Ctx) -> PageResult {
             Ok(see("/login?restored=1"))
         }
     }
+}
+
+/// Tokens that were removed since, or that this cluster never had.
+async fn bring_back(ctx: &Ctx, tokens: Vec<model::token::Token>) {
+    for token in tokens {
+        let port = ctx.app.ports.tokens.clone();
+        let name = token.name.to_string();
+        let added = tokio::task::spawn_blocking(move || port.add(&token)).await;
+        // One of that name is there: it is the one programs use now.
+        if let Ok(Ok(())) = added {
+            ctx.note(Deed::TokenMade, format!("{name}, from the backup")).await;
+        }
+    }
+    ctx.app.tokens_changed();
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod again;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod balancing;
 pub(crate) mod board;
@@ -25,7 +26,7 @@ pub(crate) mod wifi;
 
 use crate::app::App;
 use crate::assets;
-use crate::audit;
+use crate::audit::note;
 use crate::error::{Failure, PageResult};
 use crate::forms::{Base, Pairs, Submitted};
 use crate::gate::{Visitor, WholeBody};
@@ -80,7 +81,7 @@ impl Ctx {
 
     /// Writes down what this visitor did.
     pub(crate) async fn note(&self, deed: Deed, object: impl Into<String>) {
-        audit::note(&self.app, Record::done(self.visitor.actor.clone(), deed, object)).await;
+        note(&self.app, Record::done(self.visitor.actor.clone(), deed, object)).await;
     }
 
     /// Writes down what this visitor tried, with what came of it.
@@ -92,7 +93,7 @@ impl Ctx {
     ) {
         let result = result.as_ref().map_err(|failure| failure.text().to_owned());
         let record = Record::done(self.visitor.actor.clone(), deed, object).result(&result);
-        audit::note(&self.app, record).await;
+        note(&self.app, record).await;
     }
 
     pub(crate) fn cluster(&self) -> ClusterView {

@@ -87,6 +87,11 @@ async fn a_backup_brings_back_what_was() {
     assert_eq!(node.control.snapshot().settings, support::demo::settings(), "secrets as well");
     let again = browser.post_raw("/backup/restore", &pairs).await;
     assert_eq!(again.status, 422, "it counts once");
+    let written: Vec<String> =
+        node.audit.entries.lock().unwrap().iter().map(|e| e.deed.clone()).collect();
+    for deed in ["backup-made", "backup-restored"] {
+        assert!(written.iter().any(|d| d == deed), "{deed} in {written:?}");
+    }
     let history = browser.get("/history").await;
     assert!(history.text().contains("Revision 2"), "nothing else is lost");
 }
@@ -127,6 +132,15 @@ async fn what_was_changed_while_somebody_looked_is_not_overwritten() {
 #[tokio::test]
 async fn the_password_comes_back_only_if_asked_for() {
     let (node, mut browser) = signed_in().await;
+    let token = |name: &str| model::token::Token {
+        name: name.parse().unwrap(),
+        scope: model::token::Scope::Read,
+        hash: name.repeat(8),
+        by: String::new(),
+        at_ms: 0,
+    };
+    webui::Tokens::add(&*node.tokens, &token("monitor")).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let file = make(&mut browser).await;
     let other = support::node("lbmaster", support::demo::settings());
     let mut there = Browser::new(&other);
@@ -145,7 +159,7 @@ async fn the_password_comes_back_only_if_asked_for() {
     assert_eq!(there.get("/nodes").await.status, 303, "the session is over");
     assert_eq!(there.login("another password").await.status, 401);
     assert_eq!(there.login(PASSWORD).await.status, 303);
-    drop(node);
+    assert_eq!(webui::Tokens::list(&*other.tokens).unwrap(), [token("monitor")]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod account;
 mod across;
 mod admin_of_all;
 mod api;
+mod audit;
 mod backup;
 mod board;
 mod browser;

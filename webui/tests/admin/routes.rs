@@ -11,6 +11,7 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/events?page=overview", &["GET"]),
     ("/password", &["GET", "POST"]),
     ("/again", &["GET", "POST"]),
+    ("/audit", &["GET"]),
     ("/backup", &["GET"]),
     ("/diagnostics", &["GET"]),
     ("/admin", &["GET", "POST"]),
@@ -224,6 +225,38 @@ async fn a_session_that_is_over_opens_nothing() {
     }
     assert_eq!(node.control.snapshot().revision.0, 0, "nothing was changed");
     assert!(node.system.orders.lock().unwrap().is_empty(), "and nothing ordered");
+}
+
+/// A token that may only look, on every route there is.
+#[tokio::test]
+async fn a_token_that_may_only_look_changes_nothing() {
+    let (node, mut browser) = signed_in().await;
+    let made = [("name", "monitor"), ("scope", "read")];
+    let page = browser.post("/tokens", "/tokens", &made).await;
+    let text = page.text();
+    let at = text.find("bramble_").unwrap_or_else(|| panic!("no token in {text}"));
+    let token: String =
+        text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || "_-".contains(*c)).collect();
+    let mut program = Browser::new(&node);
+    let with = |method: &str, path: &str| {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+    };
+    assert_eq!(program.send(with("GET", "/api/v1/status"), Body::empty()).await.status, 200);
+    let orders = node.system.orders.lock().unwrap().len();
+    for (path, method) in &all() {
+        let answer = program.send(with(method, path), Body::empty()).await;
+        let api = path.starts_with("/api/") || path.starts_with("/stats") || path == "/metrics";
+        match (*method, api) {
+            ("GET", true) => assert!(answer.status != 401 && answer.status != 403, "{path}"),
+            (_, true) => assert_eq!(answer.status, 403, "{method} {path}"),
+            (_, false) => assert_eq!(answer.status, 401, "{method} {path}: pages are for sessions"),
+        }
+    }
+    assert_eq!(node.control.snapshot().revision.0, 0, "nothing was changed");
+    assert_eq!(node.system.orders.lock().unwrap().len(), orders, "and nothing ordered");
 }
 
 #[tokio::test]
