@@ -245,7 +245,7 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
             iid,
             mode: b.backend.mode,
             queue: QueueCounters::default(),
-            balance: b.backend.balance,
+            balance: b.backend.balance.clone(),
             traffic,
             http,
             econ: 0,

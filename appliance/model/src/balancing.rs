@@ -1,14 +1,15 @@
 //! Frontends, backends and servers, under HAProxy's names.
 
+use crate::balance::{Balance, HashType};
 use crate::health_check::Check;
 use crate::keyword::keywords;
 use crate::net::Bind;
+use crate::persistence::{PersistCookie, StickOn, StickTable};
+use crate::rules::Rule;
 use crate::server::Server;
 use crate::text::Name;
 use crate::units::Millis;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 /// The frontend that exists as soon as there is a floating IP and a balancer.
 pub const DEFAULT_FRONTEND: &str = "http-in";
@@ -30,8 +31,11 @@ pub struct Frontend {
     /// Every visitor comes through a proxy that tells the real address in the PROXY protocol
     /// (HAProxy `accept-proxy`).
     pub accept_proxy: bool,
-    /// Where its requests go.
+    /// Where its requests go, unless a rule says otherwise.
     pub default_backend: Name,
+    /// What it does with requests and responses, one rule a line (HAProxy `acl`, `use_backend`,
+    /// `http-request`, `http-response`).
+    pub rules: Vec<Rule>,
     /// Concurrent connections; more wait in the kernel (HAProxy `maxconn`).
     pub maxconn: u32,
     /// Add `X-Forwarded-For` with the visitor's address (HAProxy `option forwardfor`).
@@ -55,6 +59,7 @@ impl Default for Frontend {
             bind: Vec::new(),
             accept_proxy: false,
             default_backend: Name::default(),
+            rules: Vec::new(),
             maxconn: 2000,
             forwardfor: true,
             httplog: true,
@@ -112,50 +117,6 @@ impl RetryOn {
     }
 }
 
-/// How a server is chosen (HAProxy `balance`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Balance {
-    /// In turn, by weight; weights change while running.
-    #[default]
-    Roundrobin,
-    /// In turn, by weight; the whole turn begins anew when the set of servers changes.
-    StaticRr,
-    /// The server with the fewest requests under way, relative to its weight.
-    Leastconn,
-}
-
-impl Balance {
-    /// All of them, in the order they are offered.
-    pub const ALL: [Self; 3] = [Self::Roundrobin, Self::StaticRr, Self::Leastconn];
-
-    /// HAProxy's keyword.
-    pub const fn keyword(self) -> &'static str {
-        match self {
-            Self::Roundrobin => "roundrobin",
-            Self::StaticRr => "static-rr",
-            Self::Leastconn => "leastconn",
-        }
-    }
-}
-
-impl fmt::Display for Balance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.keyword())
-    }
-}
-
-impl FromStr for Balance {
-    type Err = crate::BadValue;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|b| b.keyword() == text).ok_or_else(|| {
-            crate::BadValue::new(format!(
-                "{text:?} is no balancing algorithm; choose roundrobin, static-rr or leastconn"
-            ))
-        })
-    }
-}
-
 /// A group of servers (HAProxy `backend`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -166,6 +127,22 @@ pub struct Backend {
     pub mode: Mode,
     /// How a server is chosen.
     pub balance: Balance,
+    /// How a hash becomes a server (HAProxy `hash-type`).
+    pub hash_type: HashType,
+    /// No server gets more than so many percent of the average load, for `hash-type consistent`;
+    /// 0: no limit (HAProxy `hash-balance-factor`).
+    pub hash_balance_factor: u16,
+    /// Keeps a visitor on a server by a cookie (HAProxy `cookie`).
+    pub cookie: Option<PersistCookie>,
+    /// Remembers visitors' servers (HAProxy `stick-table`).
+    pub stick_table: Option<StickTable>,
+    /// What visitors are remembered by (HAProxy `stick on`).
+    pub stick_on: Option<StickOn>,
+    /// Use all backup servers at once, not only the first (HAProxy `option allbackups`).
+    pub allbackups: bool,
+    /// A server that comes back gets its full share only after so long; 0: at once (HAProxy
+    /// `slowstart`).
+    pub slowstart: Millis,
     /// Also every address of every web server, under names such as `web01-eth`.
     pub web_nodes: bool,
     /// Servers of its own, and what differs for those that `web_nodes` brings.
@@ -196,6 +173,13 @@ impl Default for Backend {
             name: Name::default(),
             mode: Mode::Http,
             balance: Balance::default(),
+            hash_type: HashType::default(),
+            hash_balance_factor: 0,
+            cookie: None,
+            stick_table: None,
+            stick_on: None,
+            allbackups: false,
+            slowstart: Millis(0),
             web_nodes: false,
             servers: Vec::new(),
             check: Check::default(),

@@ -78,7 +78,12 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "accept_proxy",
         "Every visitor comes through a proxy that speaks the PROXY protocol; others are refused.",
     ),
-    ("frontends", "default_backend", "Where its requests go."),
+    ("frontends", "default_backend", "Where its requests go, unless a rule says otherwise."),
+    (
+        "frontends",
+        "rules",
+        "One rule each, as HAProxy writes them: acl, use_backend, http-request (redirect, deny, set-header, add-header, del-header), http-response.",
+    ),
     ("frontends", "maxconn", "Concurrent connections; more wait in the kernel."),
     ("frontends", "forwardfor", "Add X-Forwarded-For with the visitor's address."),
     ("frontends", "httplog", "Write an access log line for each request."),
@@ -87,7 +92,38 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ("frontends", "timeout_http_keep_alive", "Longest silence between two requests."),
     ("backends", "name", "Its name. \"webservers\" exists by itself once there is a web server."),
     ("backends", "mode", "http or tcp, as its frontends."),
-    ("backends", "balance", "roundrobin, static-rr or leastconn."),
+    (
+        "backends",
+        "balance",
+        "roundrobin, static-rr, leastconn, first, random, source, uri, url_param NAME, hdr(NAME) or rdp-cookie, with HAProxy's arguments.",
+    ),
+    (
+        "backends",
+        "hash_type",
+        "map-based or consistent, then if you like sdbm, djb2, wt6 or crc32, then avalanche.",
+    ),
+    (
+        "backends",
+        "hash_balance_factor",
+        "With hash_type consistent: no server gets more than so many percent of the average load; 0: no limit.",
+    ),
+    (
+        "backends",
+        "cookie",
+        "Keeps a visitor on a server: \"SRV insert indirect nocache\". Left out: no cookie.",
+    ),
+    (
+        "backends",
+        "stick_table",
+        "Remembers visitors' servers: \"type ip size 100k expire 30m\". Left out: none.",
+    ),
+    ("backends", "stick_on", "What visitors are remembered by: src or cookie(NAME)."),
+    ("backends", "allbackups", "Use all backup servers at once, not only the first."),
+    (
+        "backends",
+        "slowstart",
+        "A server that comes back gets its full share after so long. 0ms: at once.",
+    ),
     (
         "backends",
         "web_nodes",
@@ -143,6 +179,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "off, or the version of the PROXY protocol it is told the visitor's address in: v1, v2.",
     ),
     ("backends.servers", "backup", "Used only when no other server is up."),
+    ("backends.servers", "cookie", "Its name in the persistence cookie. Left out: its own name."),
     ("backends.check", "enabled", "Off: servers count as up."),
     ("backends.check", "inter", "Time between checks."),
     (
@@ -286,6 +323,9 @@ mod tests {
         settings.sites[0].mirror.origin = Some(settings.nodes[0].id.clone());
         let backend = &mut settings.backends[0];
         backend.timeout_queue = Some(crate::Millis(1));
+        backend.cookie = "SRV insert".parse().ok();
+        backend.stick_table = "type ip size 1k expire 30m".parse().ok();
+        backend.stick_on = "src".parse().ok();
         let check = &mut backend.check;
         check.http_path = "/".parse().ok();
         check.http_host = "h".parse().ok();
@@ -299,6 +339,7 @@ mod tests {
         settings.backends[0].servers.push(crate::Server {
             name: "x".parse().unwrap(),
             address: "192.168.1.9:80".parse().ok(),
+            cookie: "s1".parse().ok(),
             ..crate::Server::default()
         });
         settings.backends[0].servers.push(crate::Server {

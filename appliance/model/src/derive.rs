@@ -4,6 +4,7 @@ use crate::admin::NODE_PORT;
 use crate::balancing::{Backend, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend};
 use crate::net::{Bind, BindAddress, Cidr, Endpoint};
 use crate::node::{Node, Role};
+use crate::persistence::CookieValue;
 use crate::server::{SendProxy, Server, ServerHealth, ServerState};
 use crate::settings::Settings;
 use crate::site::{DEFAULT_SITE, Site};
@@ -114,6 +115,8 @@ pub struct DerivedServer {
     pub maxqueue: u32,
     /// What tells it the visitor's address.
     pub send_proxy: SendProxy,
+    /// Its name in the persistence cookie; none: its own name.
+    pub cookie: Option<CookieValue>,
     /// The board it stands for, if it was derived from one.
     pub node: Option<NodeId>,
 }
@@ -358,6 +361,7 @@ fn derive_server(s: &Server, name: Name, address: Endpoint, node: Option<NodeId>
         maxconn: s.maxconn,
         maxqueue: s.maxqueue,
         send_proxy: s.send_proxy,
+        cookie: s.cookie.clone(),
         node,
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::BadValue;
 use crate::keyword::keywords;
 use crate::net::Endpoint;
+use crate::persistence::CookieValue;
 use crate::text::{Name, ServerHost};
 use crate::units::Weight;
 use serde::{Deserialize, Serialize};
@@ -99,4 +100,6 @@ pub struct Server {
     pub maxqueue: u32,
     /// What tells it the visitor's address.
     pub send_proxy: SendProxy,
+    /// Its name in the persistence cookie; none: its own name (HAProxy `cookie`).
+    pub cookie: Option<CookieValue>,
 }

@@ -4,6 +4,7 @@
 use crate::answer;
 use crate::config::Frontend;
 use crate::exchange::{self, After};
+use crate::framing::Body;
 use crate::log::{self, Line, Termination};
 use crate::message::Parsed;
 use crate::proxy_protocol::{self, Header};
@@ -25,6 +26,8 @@ use tokio::net::TcpStream;
 /// so much: closing at once would reset the connection and the answer with it.
 const LINGER_MS: u64 = 2000;
 const LINGER_BYTES: usize = 4 << 20;
+/// A form's content is looked at up to so much (HAProxy `tune.bufsize`).
+const CONTENT: usize = 16 * 1024;
 
 /// A visitor's connection.
 pub(crate) struct Client {
@@ -337,6 +340,31 @@ impl Client {
                 Some(Next::Refused(refused, line))
             }
         }
+    }
+
+    /// Waits for a body's start: all of it, its first chunk, or as much as HAProxy would look at.
+    /// Whoever does not send it in time is balanced without.
+    pub(crate) async fn await_content(&mut self, body: &Body) {
+        let limit = u64::from(self.frontend.settings.timeout_http_request.0);
+        self.timer.set(Some(self.worker.now().saturating_add(limit)));
+        let worker = Rc::clone(&self.worker);
+        poll_fn(|cx| {
+            while self.pending.len() < CONTENT && !body.has_first(&self.pending) {
+                let mut scratch = worker.scratch.borrow_mut();
+                let room = scratch.len().min(CONTENT);
+                let mut buffer = ReadBuf::new(&mut scratch[..room]);
+                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                        self.pending.extend_from_slice(buffer.filled());
+                    }
+                    // What it means that the client is gone, the relay knows.
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return self.timer.poll(cx, worker.now()),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Answers a request that never became one.

@@ -1,5 +1,6 @@
 //! The settings as the workers use them: everything looked up, tied to what outlives them.
 
+use crate::balance::Algorithm;
 use crate::live::{BackendLive, FrontendLive, ServerLive, lock};
 use crate::standing::Verdict;
 use model::{
@@ -35,6 +36,7 @@ pub(crate) struct Frontend {
 pub(crate) struct Backend {
     pub(crate) generation: u64,
     pub(crate) settings: model::Backend,
+    pub(crate) algorithm: Algorithm,
     pub(crate) servers: Vec<Server>,
     pub(crate) live: Arc<BackendLive>,
 }
@@ -136,6 +138,11 @@ impl Registry {
             config.backends.push(Arc::new(Backend {
                 generation,
                 settings: b.backend.clone(),
+                algorithm: Algorithm {
+                    balance: b.backend.balance.clone(),
+                    hash_type: b.backend.hash_type,
+                    factor: b.backend.hash_balance_factor,
+                },
                 servers,
                 live,
             }));

@@ -1,6 +1,7 @@
 //! One request: chooses a server, connects, relays, tries again where that is harmless, counts
 //! and logs.
 
+use crate::balance::key;
 use crate::client::{Client, Ticket};
 use crate::config::{Backend, Frontend, Server};
 use crate::live::{ServerLive, Traffic};
@@ -131,13 +132,14 @@ async fn balance(
     backend: &Arc<Backend>,
     story: &mut Story,
 ) -> (After, Termination) {
+    let hash = hash(client, ticket, backend).await;
     let mut avoid = None;
     let mut fresh_only = false;
     let mut catch_breath = false;
     let mut repeated = 0;
     let mut failure = (503, Termination::NO_SERVER);
     loop {
-        let Some(index) = backend.live.pick(backend, avoid) else {
+        let Some(index) = backend.live.pick(backend, hash, avoid) else {
             backend.live.econ.up();
             return (give_up(client, ticket, story, failure.0).await, failure.1);
         };
@@ -225,6 +227,23 @@ async fn balance(
             }
         }
     }
+}
+
+/// The hash of what the algorithm looks at, where it looks at something.
+async fn hash(client: &mut Client, ticket: &Ticket, backend: &Backend) -> Option<u32> {
+    let balance = &backend.settings.balance;
+    if !balance.hashes() {
+        return None;
+    }
+    if key::wants_content(balance, &ticket.head) {
+        client.await_content(&ticket.request.body).await;
+    }
+    let asker = key::Asker {
+        head: &ticket.head,
+        source: *client.peer.ip(),
+        content: ticket.request.body.first_content(&client.pending),
+    };
+    key::of(balance, backend.settings.hash_type, &asker)
 }
 
 /// A connection: an idle one, or a new one.

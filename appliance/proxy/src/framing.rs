@@ -74,6 +74,38 @@ impl Body {
     }
 }
 
+/// A look ahead at the start of a body that nothing has been taken from yet.
+impl Body {
+    /// Its content at the start of `data`: what is there of it, or of its first chunk.
+    pub(crate) fn first_content<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Done => &[],
+            Self::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
+                &data[..here]
+            }
+            Self::Chunked(_) => {
+                let piece = Chunks::default().step(data);
+                piece.map_or(&[], |p| &data[p.data])
+            }
+            Self::UntilClose => data,
+        }
+    }
+
+    /// Is all of it here, or all of its first chunk? What breaks the rules counts as all.
+    pub(crate) fn has_first(&self, data: &[u8]) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Length(left) => u64::try_from(data.len()).is_ok_and(|here| here >= *left),
+            Self::Chunked(_) => {
+                let mut chunks = Chunks::default();
+                chunks.step(data).is_err() || matches!(chunks.state, State::DataCr | State::Done)
+            }
+            Self::UntilClose => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     /// Before the first digit of a size.

@@ -30,6 +30,7 @@ mod cookie;
 mod error;
 mod exchange;
 mod framing;
+mod head;
 mod health;
 mod listen;
 mod live;

@@ -3,7 +3,7 @@
 //! Frontends and backends are known by name, servers by backend, name and address. Counters are
 //! relaxed atomics: each is right by itself, and nothing is decided by two of them together.
 
-use crate::balance::{Balancer, Candidate, Load};
+use crate::balance::{Balancer, Candidate, Load, SCALE};
 use crate::config::Backend;
 use crate::health::Fsm;
 use crate::standing::{Standing, Verdict};
@@ -11,7 +11,7 @@ use model::status::CheckStatus;
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Locks; what these locks protect is valid after any panic.
@@ -213,18 +213,29 @@ impl BackendLive {
     }
 
     /// The next server for a request, by its place in `backend`.
-    pub(crate) fn pick(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
+    ///
+    /// `hash` is of what the algorithm looks at, where it looks at something.
+    pub(crate) fn pick(
+        &self,
+        backend: &Backend,
+        hash: Option<u32>,
+        avoid: Option<usize>,
+    ) -> Option<usize> {
         let mut turn = lock(&self.turn);
         // A thread may still hold the list of before a change; the version it brings tells
         // one list from another.
         let version = self.version.load(Relaxed) ^ (backend.generation << 32);
         if turn.0 != version {
             turn.0 = version;
-            turn.1.set(backend.settings.balance, candidates(backend));
+            turn.1.set(&backend.algorithm, candidates(backend));
         }
-        turn.1.pick(avoid, |index| {
+        turn.1.pick(hash, avoid, |index| {
             let server = &backend.servers[index].live;
-            Load { running: server.traffic.current.now(), touched: server.touched.get() }
+            Load {
+                running: server.traffic.current.now(),
+                touched: server.touched.get(),
+                room: true,
+            }
         })
     }
 
@@ -234,17 +245,22 @@ impl BackendLive {
     }
 }
 
-/// Who can be chosen: the usable servers, or else the first usable backup.
+/// Who can be chosen: the usable servers, or else the first usable backup, or all of them (HAProxy
+/// `option allbackups`).
 pub(crate) fn candidates(backend: &Backend) -> Vec<Candidate> {
     let usable = |backup: bool| {
         backend.servers.iter().enumerate().filter(move |(_, s)| s.backup == backup && s.takes_new())
     };
-    let candidate = |(index, s): (usize, &crate::config::Server)| Candidate {
-        index,
-        weight: s.live.standing.weight(s.weight),
+    let dynamic = backend.settings.balance.is_dynamic(backend.settings.hash_type);
+    let slowstart = backend.settings.slowstart.duration();
+    let candidate = |(index, s): (usize, &crate::config::Server)| {
+        let weight = s.live.standing.weight(s.weight);
+        let warm = if dynamic { s.live.sixteenths(slowstart) } else { SCALE };
+        Candidate { index, weight, effective: weight * warm }
     };
     let all: Vec<_> = usable(false).map(candidate).collect();
-    if all.is_empty() { usable(true).take(1).map(candidate).collect() } else { all }
+    let backups = if backend.settings.allbackups { usize::MAX } else { 1 };
+    if all.is_empty() { usable(true).take(backups).map(candidate).collect() } else { all }
 }
 
 /// What checks and agent have found.
@@ -324,6 +340,22 @@ impl ServerLive {
             touched: Counter::default(),
             retired: AtomicBool::new(false),
         }
+    }
+
+    /// How much of its weight counts at this moment: 16 for all of it, less while it starts slowly
+    /// after it was down (HAProxy `slowstart`).
+    pub(crate) fn sixteenths(&self, slowstart: Duration) -> u32 {
+        if slowstart.is_zero() {
+            return SCALE;
+        }
+        let uptime = lock(&self.checked).uptime;
+        // Never at the start: nobody else could take the load.
+        if uptime.downs == 0 || !uptime.up {
+            return SCALE;
+        }
+        let (whole, since) = (slowstart.as_secs().max(1), uptime.since.elapsed().as_secs());
+        let part = (u64::from(SCALE) * since.min(whole) + whole) / whole;
+        u32::try_from(part).unwrap_or(SCALE).clamp(1, SCALE)
     }
 
     /// Not down: it may be sent what belongs to it.

@@ -79,7 +79,7 @@ fn backend(b: &Backend, iid: u32, shared: &Shared, now: Instant) -> BackendStatu
         iid,
         mode: b.settings.mode,
         queue: QueueCounters::default(),
-        balance: b.settings.balance,
+        balance: b.settings.balance.clone(),
         traffic: traffic(&b.live.traffic),
         http: http(&b.live.traffic),
         econ: b.live.econ.get(),

@@ -72,8 +72,8 @@ fn nothing_fails_while_everything_changes() {
     for round in 0..6_u64 {
         proxy.change(|s| s.backends[0].servers[0].weight = model::Weight::new(round * 7).unwrap());
         load.more(50);
-        for algorithm in Balance::ALL {
-            proxy.change(|s| s.backends[0].balance = algorithm);
+        for algorithm in Balance::examples() {
+            proxy.change(|s| s.backends[0].balance = algorithm.clone());
             load.more(50);
         }
         for state in [ServerState::Drain, ServerState::Maint, ServerState::Ready] {

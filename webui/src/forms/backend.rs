@@ -12,6 +12,13 @@ pub(crate) struct BackendForm {
     pub(crate) name: Field,
     pub(crate) mode: Field,
     pub(crate) balance: Field,
+    pub(crate) hash_type: Field,
+    pub(crate) hash_balance_factor: Field,
+    pub(crate) cookie: Field,
+    pub(crate) stick_table: Field,
+    pub(crate) stick_on: Field,
+    pub(crate) allbackups: Field,
+    pub(crate) slowstart: Field,
     pub(crate) web_nodes: Field,
     pub(crate) check: Field,
     pub(crate) inter: Field,
@@ -38,6 +45,13 @@ impl Form for BackendForm {
             ("name", &mut self.name),
             ("mode", &mut self.mode),
             ("balance", &mut self.balance),
+            ("hash_type", &mut self.hash_type),
+            ("hash_balance_factor", &mut self.hash_balance_factor),
+            ("cookie", &mut self.cookie),
+            ("stick_table", &mut self.stick_table),
+            ("stick_on", &mut self.stick_on),
+            ("allbackups", &mut self.allbackups),
+            ("slowstart", &mut self.slowstart),
             ("web_nodes", &mut self.web_nodes),
             ("check.enabled", &mut self.check),
             ("check.inter", &mut self.inter),
@@ -56,8 +70,15 @@ impl Form for BackendForm {
     fn fill(&mut self, backend: &Backend) {
         self.name.set(&backend.name);
         self.mode.set(backend.mode);
-        self.balance.set(backend.balance);
         self.finer.fill(backend);
+        self.balance.set(&backend.balance);
+        self.hash_type.set(backend.hash_type);
+        self.hash_balance_factor.set(backend.hash_balance_factor);
+        self.cookie.set_option(backend.cookie.as_ref());
+        self.stick_table.set_option(backend.stick_table.as_ref());
+        self.stick_on.set_option(backend.stick_on.as_ref());
+        self.allbackups.set_on(backend.allbackups);
+        self.slowstart.set(backend.slowstart);
         self.web_nodes.set_on(backend.web_nodes);
         self.check.set_on(backend.check.enabled);
         self.inter.set(backend.check.inter);
@@ -116,6 +137,12 @@ impl TryFrom<&mut BackendForm> for Edit {
         let mode = form.mode.optional();
         let balance = form.balance.read();
         let finer = form.finer.read(&mut backend);
+        let hash_type = form.hash_type.read();
+        let factor = whole(&mut form.hash_balance_factor);
+        let cookie = form.cookie.optional();
+        let stick_table = form.stick_table.optional();
+        let stick_on = form.stick_on.optional();
+        let slowstart = form.slowstart.read();
         let inter = form.inter.read();
         let fall = whole(&mut form.fall);
         let rise = whole(&mut form.rise);
@@ -132,6 +159,13 @@ impl TryFrom<&mut BackendForm> for Edit {
         backend.check.enabled = form.check.on();
         backend.name = name.ok_or(Invalid)?;
         backend.balance = balance.ok_or(Invalid)?;
+        backend.hash_type = hash_type.ok_or(Invalid)?;
+        backend.hash_balance_factor = factor.ok_or(Invalid)?;
+        backend.cookie = cookie.ok_or(Invalid)?;
+        backend.stick_table = stick_table.ok_or(Invalid)?;
+        backend.stick_on = stick_on.ok_or(Invalid)?;
+        backend.allbackups = form.allbackups.on();
+        backend.slowstart = slowstart.ok_or(Invalid)?;
         backend.check.inter = inter.ok_or(Invalid)?;
         backend.check.fall = fall.ok_or(Invalid)?;
         backend.check.rise = rise.ok_or(Invalid)?;

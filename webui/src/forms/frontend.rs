@@ -1,7 +1,7 @@
 //! Where visitors arrive.
 
-use super::{Field, Form, Head, Invalid};
-use model::{Edit, Frontend, Settings};
+use super::{Field, Form, Head, Invalid, at_line};
+use model::{Edit, Frontend, Rule, Settings};
 
 /// The form of one frontend.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub(crate) struct FrontendForm {
     pub(crate) bind: Field,
     pub(crate) accept_proxy: Field,
     pub(crate) default_backend: Field,
+    /// One a line; an empty line is left out.
+    pub(crate) rules: Field,
     pub(crate) maxconn: Field,
     pub(crate) forwardfor: Field,
     pub(crate) httplog: Field,
@@ -37,6 +39,7 @@ impl Form for FrontendForm {
             ("bind", &mut self.bind),
             ("accept_proxy", &mut self.accept_proxy),
             ("default_backend", &mut self.default_backend),
+            ("rules", &mut self.rules),
             ("maxconn", &mut self.maxconn),
             ("forwardfor", &mut self.forwardfor),
             ("httplog", &mut self.httplog),
@@ -53,6 +56,7 @@ impl Form for FrontendForm {
         self.bind.set_list(&frontend.bind);
         self.accept_proxy.set_on(frontend.accept_proxy);
         self.default_backend.set(&frontend.default_backend);
+        self.rules.set_list(&frontend.rules);
         self.maxconn.set(frontend.maxconn);
         self.forwardfor.set_on(frontend.forwardfor);
         self.httplog.set_on(frontend.httplog);
@@ -75,6 +79,25 @@ impl Form for FrontendForm {
     }
 }
 
+/// The rules, with every line that is wrong named. What is shown again has no empty lines, so
+/// that lines and rules have the same numbers.
+fn rules(field: &mut Field) -> Option<Vec<Rule>> {
+    let lines: Vec<String> = field.value.lines().map(|l| l.trim().to_owned()).collect();
+    let lines: Vec<String> = lines.into_iter().filter(|l| !l.is_empty()).collect();
+    field.value = lines.join("\n");
+    let mut found = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        match line.parse() {
+            Ok(rule) => found.push(rule),
+            Err(error) => {
+                let error: model::BadValue = error;
+                field.refuse(&at_line(index, &error.to_string()));
+            }
+        }
+    }
+    field.error.is_none().then_some(found)
+}
+
 impl TryFrom<&mut FrontendForm> for Edit {
     type Error = Invalid;
 
@@ -90,6 +113,7 @@ impl TryFrom<&mut FrontendForm> for Edit {
         }
         let mode = form.mode.optional();
         let default_backend = form.default_backend.read();
+        let rules = rules(&mut form.rules);
         let maxconn = super::field::whole(&mut form.maxconn);
         let client = form.timeout_client.read();
         let request = form.timeout_http_request.read();
@@ -102,6 +126,7 @@ impl TryFrom<&mut FrontendForm> for Edit {
         frontend.name = name.ok_or(Invalid)?;
         frontend.bind = bind.ok_or(Invalid)?;
         frontend.default_backend = default_backend.ok_or(Invalid)?;
+        frontend.rules = rules.ok_or(Invalid)?;
         frontend.maxconn = maxconn.ok_or(Invalid)?;
         frontend.timeout_client = client.ok_or(Invalid)?;
         frontend.timeout_http_request = request.ok_or(Invalid)?;

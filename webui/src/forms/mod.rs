@@ -58,6 +58,17 @@ const KEYS: [&str; 2] = ["id", "name"];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invalid;
 
+/// Which rule of a frontend a path is about.
+fn rule_at(name: &str, path: &str) -> Option<usize> {
+    let index = path.strip_prefix("rules[").filter(|_| name == "rules")?.strip_suffix(']')?;
+    index.parse().ok()
+}
+
+/// What is wrong with one line of several; lines count from 1.
+fn at_line(index: usize, problem: &str) -> String {
+    format!("line {}: {problem}", index + 1)
+}
+
 /// A form for one entry of the settings.
 pub(crate) trait Form: Default {
     /// The entry.
@@ -126,8 +137,11 @@ pub(crate) trait Form: Default {
         if let Some(inside) = inside {
             let mut fields = self.fields();
             let field = fields.iter_mut().find(|(name, _)| below(name, inside));
-            if let Some((_, field)) = field {
-                field.refuse(problem);
+            if let Some((name, field)) = field {
+                match rule_at(name, inside) {
+                    Some(line) => field.refuse(&at_line(line, problem)),
+                    None => field.refuse(problem),
+                }
                 return;
             }
         }

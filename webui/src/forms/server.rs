@@ -20,6 +20,7 @@ pub(crate) struct ServerForm {
     pub(crate) maxconn: Field,
     pub(crate) maxqueue: Field,
     pub(crate) send_proxy: Field,
+    pub(crate) cookie: Field,
 }
 
 impl ServerForm {
@@ -47,6 +48,7 @@ impl Form for ServerForm {
             ("maxconn", &mut self.maxconn),
             ("maxqueue", &mut self.maxqueue),
             ("send_proxy", &mut self.send_proxy),
+            ("cookie", &mut self.cookie),
         ]
     }
 
@@ -60,6 +62,7 @@ impl Form for ServerForm {
         self.maxconn.set(server.maxconn);
         self.maxqueue.set(server.maxqueue);
         self.send_proxy.set(server.send_proxy);
+        self.cookie.set_option(server.cookie);
     }
 
     fn part(&self, settings: &Settings) -> Option<Backend> {
@@ -118,6 +121,7 @@ impl TryFrom<&mut ServerForm> for Edit {
             form.address.optional()
         };
         let weight = form.weight.read();
+        let cookie = form.cookie.optional();
         let old = at.and_then(|at| backend.servers.get(at)).cloned().unwrap_or_default();
         let server = Server {
             name: name.ok_or(Invalid)?,
@@ -129,6 +133,7 @@ impl TryFrom<&mut ServerForm> for Edit {
             maxconn: maxconn.ok_or(Invalid)?,
             maxqueue: maxqueue.ok_or(Invalid)?,
             send_proxy: send_proxy.ok_or(Invalid)?.unwrap_or_default(),
+            cookie: cookie.ok_or(Invalid)?,
             ..old
         };
         match at.and_then(|at| backend.servers.get_mut(at)) {

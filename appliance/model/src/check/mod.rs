@@ -7,6 +7,8 @@ mod addresses;
 mod admin;
 mod balancing;
 mod nodes;
+mod persistence;
+mod rules;
 mod sites;
 mod virtual_routers;
 mod wifi;
@@ -53,6 +55,8 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
     wifi::check(settings, &mut problems);
     sites::check(&all, settings, &mut problems);
     balancing::check(&all, settings, &mut problems);
+    rules::check(&all, settings, &mut problems);
+    persistence::check(&all, settings, &mut problems);
     virtual_routers::check(&all, settings, &mut problems);
     admin::check(settings, &mut problems);
     problems.0

@@ -1,6 +1,7 @@
 //! What the load balancer counts, under the names of HAProxy's CSV fields (management.txt 9.1).
 
-use crate::balancing::{Balance, Mode};
+use crate::balance::Balance;
+use crate::balancing::Mode;
 use crate::net::{Bind, Endpoint};
 use crate::server::{ServerHealth, ServerState};
 use crate::text::Name;

@@ -1,7 +1,7 @@
 //! One backend.
 
 use crate::error::{Failure, PageResult};
-use crate::forms::{BackendForm, Base, Form, submit};
+use crate::forms::{BackendForm, Base, Field, Form, submit};
 use crate::pages::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
 use askama::Template;
 use axum::extract::Path;
@@ -21,20 +21,32 @@ struct BackendPage {
     finer_open: bool,
     written: bool,
     default_one: bool,
+    keep_open: bool,
+    hash_open: bool,
     expert_open: bool,
 }
 
-fn explained(balance: Balance) -> (String, String) {
+fn explained(balance: &Balance) -> (String, String) {
     let words = match balance {
         Balance::Roundrobin => "in turn, by weight",
         Balance::StaticRr => "in turn, by weight, without changes while running",
         Balance::Leastconn => "the least busy one",
-        #[allow(unreachable_patterns, reason = "algorithms are still being added to the model")]
-        _ => "",
+        Balance::First => "the first that has room",
+        Balance::Source => "by the visitor's address",
+        Balance::Uri(_) => "by the address asked for",
+        Balance::UrlParam { .. } => "by a parameter of the query",
+        Balance::Hdr { .. } => "by a header field",
+        Balance::Random { .. } => "the less busy of two drawn at random",
+        Balance::RdpCookie { .. } => "by the remote desktop cookie (mode tcp)",
     };
-    let keyword = balance.keyword().to_owned();
-    let text = if words.is_empty() { keyword.clone() } else { format!("{keyword} – {words}") };
-    (keyword, text)
+    let line = balance.to_string();
+    let text = format!("{line} – {words}");
+    (line, text)
+}
+
+/// Is there an error in one of these, or a value that somebody else has changed?
+fn needs_a_look(fields: &[&Field]) -> bool {
+    fields.iter().any(|f| f.error.is_some() || f.now.is_some())
 }
 
 /// What a mode means, for a form.
@@ -55,7 +67,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: BackendForm) -> P
     let experts = [&form.retries, &form.timeout_connect, &form.timeout_server];
     let page = BackendPage {
         shell: ctx.shell(if form.head.new { "Add a backend" } else { title }, "balancing"),
-        balances: Balance::ALL.into_iter().map(explained).collect(),
+        balances: Balance::examples().iter().map(explained).collect(),
         modes: Mode::ALL.iter().map(|m| mode(*m)).collect(),
         methods: plain(CheckMethod::ALL),
         on_errors: plain(OnError::ALL),
@@ -63,7 +75,9 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: BackendForm) -> P
         written: snapshot.settings.backends.iter().any(|b| b.name.as_str() == title),
         default_one: title == DEFAULT_BACKEND,
         title: title.to_owned(),
-        expert_open: experts.iter().any(|f| f.error.is_some() || f.now.is_some()),
+        keep_open: needs_a_look(&[&form.cookie, &form.stick_table, &form.stick_on]),
+        hash_open: needs_a_look(&[&form.hash_type, &form.hash_balance_factor, &form.slowstart]),
+        expert_open: needs_a_look(&experts),
         form,
     };
     page_with(status, &page)

@@ -18,6 +18,7 @@ struct FrontendPage {
     modes: Vec<(String, String)>,
     written: bool,
     default_one: bool,
+    rules_open: bool,
     expert_open: bool,
 }
 
@@ -45,6 +46,9 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
         written: snapshot.settings.frontends.iter().any(|f| f.name.as_str() == title),
         default_one: title == DEFAULT_FRONTEND,
         title: title.to_owned(),
+        rules_open: !form.rules.value.is_empty()
+            || form.rules.error.is_some()
+            || form.rules.now.is_some(),
         expert_open: experts.iter().any(|f| f.error.is_some() || f.now.is_some()),
         backends,
         modes: Mode::ALL.iter().map(|m| super::backends::mode(*m)).collect(),

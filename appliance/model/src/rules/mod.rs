@@ -1,0 +1,319 @@
+//! What a frontend does with requests and responses before and after the servers, one rule a
+//! line, in HAProxy's words.
+//!
+//! ```text
+//! acl api path_beg /api/
+//! http-request redirect scheme https code 301 if !{ ssl_fc }
+//! http-request deny if { src 10.0.0.0/8 } or { method TRACE }
+//! http-request set-header X-From %[src]
+//! use_backend api if api
+//! http-response del-header Server
+//! ```
+//!
+//! As in HAProxy, the `http-request` rules run first, in their order, until one answers; then the
+//! first `use_backend` whose condition holds decides; `http-response` rules run on what a server
+//! answered. A line is read once; what is wrong is said at that line.
+
+mod condition;
+mod fetch;
+mod format;
+
+pub use condition::{Condition, Matching, Term, Test};
+pub use fetch::Fetch;
+pub use format::{Format, Piece};
+
+use crate::config_line::words;
+use crate::error::BadValue;
+use crate::persistence::line;
+use crate::text::Name;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The longest line.
+const LONGEST: usize = 2048;
+/// The most rules of a frontend.
+pub(crate) const MOST: usize = 256;
+
+/// One rule. Two rules are the same when their lines are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rule {
+    text: String,
+    parsed: Arc<Parsed>,
+}
+
+/// What a line means.
+#[derive(Debug)]
+pub struct Parsed {
+    /// What happens.
+    pub action: Action,
+    /// When; always, without one.
+    pub condition: Option<Condition>,
+}
+
+/// What a rule does.
+#[derive(Debug)]
+pub enum Action {
+    /// Gives tests a name for the rules below it (HAProxy `acl`). Several of one name: one of
+    /// them must hold.
+    Acl(String, Test),
+    /// Sends the request to this backend.
+    UseBackend(Name),
+    /// Answers with another address.
+    Redirect(Redirect),
+    /// Answers with an error.
+    Deny(u16),
+    /// Changes a field of the request.
+    Request(FieldEdit),
+    /// Changes a field of the response.
+    Response(FieldEdit),
+}
+
+/// Where a redirect leads.
+#[derive(Debug)]
+pub struct Redirect {
+    /// How the address is made.
+    pub to: RedirectTo,
+    /// 301, 302, 303, 307 or 308.
+    pub code: u16,
+    /// Leave the query out (`prefix` and `scheme`).
+    pub drop_query: bool,
+    /// Put a `/` behind a path that has none (`prefix` and `scheme`).
+    pub append_slash: bool,
+}
+
+/// How a redirect's address is made.
+#[derive(Debug)]
+pub enum RedirectTo {
+    /// This address.
+    Location(Format),
+    /// This in front of path and query.
+    Prefix(Format),
+    /// The same address in this scheme.
+    Scheme(Format),
+}
+
+/// A change of a header field.
+#[derive(Debug)]
+pub enum FieldEdit {
+    /// Replaces every line of this name by one.
+    Set(String, Format),
+    /// Adds a line.
+    Add(String, Format),
+    /// Removes every line of this name.
+    Remove(String),
+}
+
+/// Fields that say where a message ends or belong to one connection: the balancer writes them.
+const RESERVED: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn bad(text: impl Into<String>) -> BadValue {
+    BadValue::new(text)
+}
+
+fn field_name(word: Option<&String>) -> Result<String, BadValue> {
+    let name = word.map(String::as_str).unwrap_or("");
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(token) {
+        return Err(bad(format!("{name:?} is no name of a header field")));
+    }
+    if RESERVED.iter().any(|r| name.eq_ignore_ascii_case(r)) {
+        return Err(bad(format!(
+            "{name} belongs to the connection or says where a message ends; the balancer writes it itself"
+        )));
+    }
+    Ok(name.to_owned())
+}
+
+fn edit(
+    word: &str,
+    arguments: &mut std::slice::Iter<'_, String>,
+    response: bool,
+) -> Result<FieldEdit, BadValue> {
+    let name = field_name(arguments.next())?;
+    // RFC 9112 3.2: a request has exactly one Host.
+    if !response && name.eq_ignore_ascii_case("host") && word != "set-header" {
+        return Err(bad("a request has exactly one Host; use set-header"));
+    }
+    if word == "del-header" {
+        return Ok(FieldEdit::Remove(name));
+    }
+    let value = arguments.next().ok_or_else(|| bad(format!("{word} {name} needs a value")))?;
+    let value = Format::new(value, response)?;
+    Ok(if word == "set-header" { FieldEdit::Set(name, value) } else { FieldEdit::Add(name, value) })
+}
+
+fn redirect(arguments: &mut std::slice::Iter<'_, String>) -> Result<Redirect, BadValue> {
+    let kind = arguments.next().map(String::as_str).unwrap_or("");
+    let target = |word: Option<&String>| {
+        let word = word.filter(|w| !w.is_empty());
+        Format::new(word.ok_or_else(|| bad(format!("redirect {kind} needs an address")))?, false)
+    };
+    let to = match kind {
+        "location" => RedirectTo::Location(target(arguments.next())?),
+        "prefix" => RedirectTo::Prefix(target(arguments.next())?),
+        "scheme" => RedirectTo::Scheme(target(arguments.next())?),
+        other => {
+            return Err(bad(format!(
+                "a redirect is to a location, a prefix or a scheme, not {other:?}"
+            )));
+        }
+    };
+    let mut redirect = Redirect { to, code: 302, drop_query: false, append_slash: false };
+    while let Some(word) = arguments.next() {
+        match word.as_str() {
+            "code" => {
+                let code = arguments.next().and_then(|w| w.parse().ok());
+                redirect.code = code
+                    .filter(|c| [301, 302, 303, 307, 308].contains(c))
+                    .ok_or_else(|| bad("code is 301, 302, 303, 307 or 308"))?;
+            }
+            "drop-query" => redirect.drop_query = true,
+            "append-slash" => redirect.append_slash = true,
+            other => {
+                return Err(bad(format!(
+                    "a redirect knows code, drop-query and append-slash, not {other:?}"
+                )));
+            }
+        }
+    }
+    Ok(redirect)
+}
+
+fn deny(arguments: &mut std::slice::Iter<'_, String>) -> Result<u16, BadValue> {
+    match arguments.next().map(String::as_str) {
+        None => Ok(403),
+        Some("deny_status" | "status") => {
+            let status = arguments.next().and_then(|w| w.parse().ok());
+            status
+                .filter(|s| (400..=599).contains(s))
+                .ok_or_else(|| bad("deny_status is a number from 400 to 599"))
+        }
+        Some(other) => Err(bad(format!("deny knows deny_status, not {other:?}"))),
+    }
+}
+
+fn action(words: &[String]) -> Result<Action, BadValue> {
+    let mut rest = words.iter();
+    let mut word = rest.next().map(String::as_str).unwrap_or("");
+    let side = matches!(word, "http-request" | "http-response").then_some(word);
+    if side.is_some() {
+        word = rest.next().map(String::as_str).unwrap_or("");
+    }
+    let response = side == Some("http-response");
+    let action = match word {
+        "set-header" | "add-header" | "del-header" => {
+            let edit = edit(word, &mut rest, response)?;
+            if response { Action::Response(edit) } else { Action::Request(edit) }
+        }
+        "redirect" if !response => Action::Redirect(redirect(&mut rest)?),
+        "deny" if !response => Action::Deny(deny(&mut rest)?),
+        "use_backend" if side.is_none() => {
+            let name = rest.next().map(String::as_str).unwrap_or("");
+            Action::UseBackend(name.parse()?)
+        }
+        other => {
+            return Err(bad(match side {
+                Some("http-response") => format!(
+                    "http-response knows set-header, add-header and del-header, not {other:?}"
+                ),
+                _ => format!(
+                    "{other:?} is no rule; begin with acl, use_backend, or http-request or http-response and redirect, deny, set-header, add-header or del-header"
+                ),
+            }));
+        }
+    };
+    match rest.next() {
+        None => Ok(action),
+        Some(word) => Err(bad(format!("{word:?} is too much here; a condition begins with if"))),
+    }
+}
+
+fn parse(text: &str) -> Result<Parsed, BadValue> {
+    if text.len() > LONGEST {
+        return Err(bad(format!("a rule is at most {LONGEST} bytes long")));
+    }
+    let all = words(text)?;
+    if all.first().is_some_and(|w| w == "acl") {
+        let name = all.get(1).map(String::as_str).unwrap_or("");
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+        if name.is_empty() || !name.bytes().all(plain) || ["if", "unless", "or"].contains(&name) {
+            return Err(bad(format!("{name:?} is no name for an acl")));
+        }
+        let test = Test::new(all.get(2..).unwrap_or_default())?;
+        return Ok(Parsed { action: Action::Acl(name.to_owned(), test), condition: None });
+    }
+    // The first words are the rule's own even where one of them is "if".
+    let at = all.iter().skip(2).position(|w| w == "if" || w == "unless").map(|at| at + 2);
+    let at = at.or_else(|| all.iter().position(|w| w == "if" || w == "unless"));
+    let (what, when) = all.split_at(at.unwrap_or(all.len()));
+    let condition = match when.split_first() {
+        None => None,
+        Some((word, rest)) => Some(Condition::new(word == "unless", rest)?),
+    };
+    let action = action(what)?;
+    if !matches!(action, Action::Response(_)) {
+        let tests = condition.iter().flat_map(Condition::tests);
+        if let Some(test) = tests.into_iter().find(|t| t.of_response()) {
+            return Err(bad(format!(
+                "{} is known in http-response rules only",
+                test.fetch().keyword()
+            )));
+        }
+    }
+    Ok(Parsed { action, condition })
+}
+
+impl Rule {
+    /// The line.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What it means.
+    pub fn parsed(&self) -> &Arc<Parsed> {
+        &self.parsed
+    }
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Rule {}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Rule {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        let text = text.trim().to_owned();
+        let parsed = Arc::new(parse(&text)?);
+        Ok(Self { text, parsed })
+    }
+}
+
+line!(Rule);
+
+#[cfg(test)]
+mod tests;
