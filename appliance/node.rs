@@ -465,3 +465,39 @@ async fn wanted_to_stop() -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control::{Author, Book};
+
+    #[test]
+    fn the_settings_say_which_node_a_board_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (own, other): (DeviceId, DeviceId) =
+            ("a".repeat(64).parse().unwrap(), "b".repeat(64).parse().unwrap());
+        let made_up = identity(&store, &own, None).unwrap();
+        assert!(made_up.as_str().starts_with("pi-"));
+        assert_eq!(identity(&store, &own, None).unwrap(), made_up, "and kept");
+        let given: NodeId = "web01".parse().unwrap();
+        assert_eq!(identity(&store, &own, Some(&given)).unwrap(), given);
+        // Taken in for another board, and the power fails before anything else is noted.
+        let node = |id: &str, device: &DeviceId| Node {
+            id: id.parse().unwrap(),
+            name: id.parse().unwrap(),
+            device: Some(device.clone()),
+            ..Node::default()
+        };
+        let settings = Settings {
+            nodes: vec![node("web02", &other), node("web03", &own)],
+            ..Settings::default()
+        };
+        let mut book = Book::open(store.revisions(), &given, Settings::default()).unwrap();
+        book.begin().unwrap();
+        book.write_settings(settings, &Author::Local, "joined").unwrap();
+        assert_eq!(identity(&store, &own, None).unwrap().as_str(), "web03");
+        assert_eq!(store.local().node_id().unwrap().unwrap().as_str(), "web03");
+        assert_eq!(identity(&store, &other, Some(&given)).unwrap().as_str(), "web02");
+    }
+}
