@@ -216,6 +216,15 @@ impl webui::AddressProbe for PageProbe {
     }
 }
 
+/// The page's word on a network change that is tried out.
+pub(crate) struct PageTrials(pub(crate) network::Handle);
+
+impl webui::NetworkTrials for PageTrials {
+    fn keep(&self, through: Ipv4Addr) -> Result<(), String> {
+        self.0.keep(through)
+    }
+}
+
 /// The page's view of the access log, in the proxy.
 pub(crate) struct PageLog(pub(crate) proxy::Handle);
 

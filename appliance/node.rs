@@ -3,7 +3,8 @@
 use crate::aboard::{Aboard, With};
 use crate::adapters::{
     BoardsAround, ConfirmedNetwork, FloatingAddresses, MirrorTransport, PageApproval, PageAudit,
-    PageFailover, PageJournal, PageLog, PageProbe, PageSessions, Will, bear_witness, serve_mirror,
+    PageFailover, PageJournal, PageLog, PageProbe, PageSessions, PageTrials, Will, bear_witness,
+    serve_mirror,
 };
 use crate::adoption::{Household, PageAdoption};
 use crate::cli::admin_everywhere;
@@ -197,6 +198,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         adoption: Some(Arc::new(PageAdoption(house.cluster.clone()))),
         probes: Some(doer),
         probe: Some(Arc::new(PageProbe(house.network.clone()))),
+        trials: Some(Arc::new(PageTrials(house.network.clone()))),
     };
     let page = serve_page(admin, listener, ports, shutdown)?;
     tracing::info!("node {id} runs; the admin page is on port {}", at.port());

@@ -22,6 +22,40 @@ document.addEventListener("htmx:sseError", () => say("reconnecting…", "warn"))
 document.addEventListener("htmx:sseClose", () => say("not live", "quiet"));
 document.addEventListener("htmx:sendError", () => say("this node does not answer", "bad"));
 
+// A button that is held for a moment instead of typing a name.
+for (const button of document.querySelectorAll("[data-hold]")) {
+  const form = button.form;
+  const typed = form.elements.confirm;
+  for (const hint of form.querySelectorAll("[data-hold-hint]")) hint.hidden = false;
+  let timer;
+  const stop = () => { clearTimeout(timer); button.classList.remove("holding"); };
+  button.addEventListener("pointerdown", () => {
+    if (typed.value) return;
+    button.classList.add("holding");
+    timer = setTimeout(() => { form.elements.held.value = "yes"; form.submit(); }, 1500);
+  });
+  for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, stop);
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+  // A short tap alone does nothing.
+  form.addEventListener("submit", (event) => {
+    if (typed.value) return;
+    event.preventDefault();
+    typed.focus();
+  });
+}
+// Where the page goes on when its node is gone.
+let lost = 0;
+const gone = (is) => {
+  const note = document.getElementById("gone");
+  if (!note) return;
+  lost = is ? lost + 1 : 0;
+  note.hidden = lost < 2;
+  for (const link of note.querySelectorAll("[data-continue]")) link.href = link.dataset.continue + location.pathname;
+};
+document.addEventListener("htmx:sseOpen", () => gone(false));
+document.addEventListener("htmx:sseError", () => gone(true));
+document.addEventListener("htmx:sendError", () => { gone(true); gone(true); });
+
 // A link that takes a while says so.
 document.addEventListener("click", (event) => {
   const link = event.target.closest && event.target.closest("[data-busy]");
@@ -110,8 +144,10 @@ const follow = async (part) => {
         restore(kept);
       }
       last = html;
+      gone(false);
       part.classList.remove("lost");
     } catch {
+      gone(true);
       part.classList.add("lost");
     }
   }

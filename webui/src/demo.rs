@@ -151,6 +151,7 @@ pub(crate) fn status(snapshot: &Snapshot, id: &NodeId) -> NodeStatus {
         pid: 412,
         uptime_ms: 3 * 86_400_000 + 4 * 3_600_000,
         revision: snapshot.revision,
+        heads: "5eed5eed".to_owned(),
         system: system(id),
         links: links(&node),
         subsystems: runs.iter().map(|s| (*s, applied.clone())).collect(),

@@ -27,6 +27,10 @@ use tower_sessions::{Expiry, Session};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// The address of ours that the connection came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Local(pub(crate) SocketAddr);
+
 /// Who asks, once the gate let them in.
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor {

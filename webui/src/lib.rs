@@ -51,6 +51,7 @@ mod words;
 pub use password::hash_password;
 pub use ports::{
     AccessLog, AddressProbe, Adoption, Answer, Audit, Credentials, Failover, FailoverFuture,
-    Journal, MirrorApproval, Ports, Probes, Radio, Remote, SessionRows, System, Tokens,
+    Journal, MirrorApproval, NetworkTrials, Ports, Probes, Radio, Remote, SessionRows, System,
+    Tokens,
 };
 pub use serve::{router, serve};

@@ -7,7 +7,7 @@
 use crate::app::{App, lock};
 use crate::error::Failure;
 use crate::pages::{
-    Ctx, balancing, board, failover, firmware, found, overview, roles, sites, wifi,
+    Ctx, balancing, board, failover, firmware, found, network, overview, roles, sites, wifi,
 };
 use crate::session::{KEY, SignedIn, fingerprint};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -51,7 +51,7 @@ impl Part {
 
 type Draw = fn(&App, &Snapshot, &[NodeReport]) -> Result<Vec<Part>, askama::Error>;
 
-const PAGES: [(&str, Draw); 9] = [
+const PAGES: [(&str, Draw); 10] = [
     ("overview", overview::parts),
     ("balancing", |_, s, r| balancing::parts(s, r)),
     ("failover", |_, s, r| failover::parts(s, r)),
@@ -60,6 +60,7 @@ const PAGES: [(&str, Draw); 9] = [
     ("firmware", |app, _, r| firmware::parts(app, r)),
     ("wifi", wifi::parts),
     ("found", |app, _, _| found::parts(app)),
+    ("network", |_, s, r| network::parts(s, r)),
     ("applied", |_, s, r| roles::parts(s, r)),
 ];
 

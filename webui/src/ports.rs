@@ -170,6 +170,8 @@ pub struct Ports {
     pub adoption: Option<Arc<dyn Adoption>>,
     /// Tries out the network of a node; None where nobody can.
     pub probes: Option<Arc<dyn Probes>>,
+    /// Network changes that are tried out; None where the network is not ours.
+    pub trials: Option<Arc<dyn NetworkTrials>>,
     /// Asks the network whether an address is taken; None where nobody can.
     pub probe: Option<Arc<dyn AddressProbe>>,
 }
@@ -245,6 +247,15 @@ pub trait Probes: Send + Sync {
     /// One round of tries on this node, or on another one over the node channel. Takes seconds; the
     /// tries themselves end in the result, and only where there is none is it an error.
     fn check<'a>(&'a self, node: &'a NodeId) -> Answer<'a, NetworkCheck>;
+}
+
+/// Changes of this node's network that are tried out before they hold.
+pub trait NetworkTrials: Send + Sync {
+    /// The operator got through to this address of this node: what is tried may stay.
+    ///
+    /// # Errors
+    /// Why it cannot be kept from there, for the operator.
+    fn keep(&self, through: Ipv4Addr) -> Result<(), String>;
 }
 
 /// Asks the local network whether an address is taken (RFC 5227).

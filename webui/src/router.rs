@@ -6,7 +6,7 @@ use crate::pages::{
     account, admin, again, audit, backup, board, cluster, diagnostics, failover, firmware, history,
     log, more, nodes, overview, sessions, sites, stats, tokens, wifi,
 };
-use crate::pages::{found, roles};
+use crate::pages::{conflicts, found, network, node, roles};
 use crate::{api, assets, gate, headers, health, live, session};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -50,8 +50,8 @@ fn pages() -> Router<App> {
         .route("/more", get(more::show))
         .route("/nodes", get(nodes::list).post(nodes::add))
         .route("/nodes/new", get(nodes::new))
-        .route("/nodes/{id}", get(nodes::edit).post(nodes::save))
-        .route("/nodes/{id}/remove", get(nodes::ask_remove).post(nodes::remove_now))
+        .route("/nodes/{id}", get(node::show).post(nodes::save))
+        .route("/nodes/{id}/edit", get(nodes::edit))
         .route("/cluster", get(cluster::edit).post(cluster::save))
         .route("/balancing", get(balancing::show))
         .route("/balancing/servers/{backend}/{server}", post(servers::set))
@@ -85,6 +85,7 @@ fn pages() -> Router<App> {
         .route("/sites/{name}/approve", get(sites::ask_approve).post(sites::approve_now))
         .route("/history", get(history::show))
         .route("/history/{revision}/revert", post(history::revert))
+        .route("/history/{revision}/undo", post(history::undo))
         .route("/stats", get(stats::show))
         .merge(board_pages())
         .merge(cluster_pages())
@@ -99,6 +100,20 @@ fn cluster_pages() -> Router<App> {
         .route("/found/confirm", post(found::confirm))
         .route("/found/cancel", post(found::cancel))
         .route("/found/blink", post(found::blink))
+        .route("/nodes/{id}/state", get(node::state))
+        .route("/nodes/{id}/drain", post(node::drain))
+        .route("/nodes/{id}/ready", post(node::ready))
+        .route("/nodes/{id}/blink", post(node::blink))
+        .route("/nodes/{id}/log", get(node::log))
+        .route("/nodes/{id}/replace", get(node::replace))
+        .route("/nodes/{id}/remove", get(node::ask_remove).post(node::remove))
+        .route("/nodes/{id}/do/{order}", get(node::ask).post(node::obey))
+        .route("/nodes/{id}/failover/{name}", get(node::ask_failover).post(node::failover))
+        .route("/conflicts", get(conflicts::show))
+        .route("/conflicts/resolve", post(conflicts::resolve))
+        .route("/conflicts/decide", post(conflicts::decide))
+        .route("/network", get(network::show))
+        .route("/network/keep", post(network::keep))
         .route("/roles", get(roles::show).post(roles::save))
         .route("/roles/applied", get(roles::progress_page))
 }

@@ -2,7 +2,7 @@
 
 use crate::app::{App, lock};
 use crate::audit;
-use crate::gate::Peer;
+use crate::gate::{Local, Peer};
 use crate::ports::Ports;
 use crate::router::routes;
 use axum::Router;
@@ -114,10 +114,14 @@ async fn connection(
 ) {
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNHEARD));
+    let local = stream.local_addr().ok();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
         let mut request: Request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(Peer(from));
+        if let Some(local) = local {
+            request.extensions_mut().insert(Local(local));
+        }
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|e| match e {})) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();

@@ -232,7 +232,7 @@ fn prove(ctx: &Ctx, order: Order) -> Option<Response> {
     if order == Order::Reset { super::again::ask(ctx, order.path()) } else { None }
 }
 
-async fn obey(ctx: &Ctx, order: Order) -> PageResult {
+pub(crate) async fn obey(ctx: &Ctx, order: Order) -> PageResult {
     if let Some(first) = prove(ctx, order) {
         return Ok(first);
     }

@@ -1,9 +1,12 @@
 //! Every change of the settings, and the way back.
 
-use super::{Ctx, Shell, done, page};
+use super::{Ctx, Flash, Shell, done, page_with};
 use crate::error::PageResult;
+use crate::view::Tone;
 use askama::Template;
 use axum::extract::Path;
+use control::Rejected;
+use http::StatusCode;
 use model::{Revision, Settings};
 
 /// Revisions on one page, and with `?all`.
@@ -31,6 +34,10 @@ struct History {
 }
 
 pub(crate) async fn show(ctx: Ctx) -> PageResult {
+    history_page(&ctx, StatusCode::OK, None).await
+}
+
+async fn history_page(ctx: &Ctx, status: StatusCode, flash: Option<Flash>) -> PageResult {
     let control = &ctx.app.ports.control;
     let limit = if ctx.query.has("all") { LONG } else { SHORT };
     let list = control.history(limit + 1).await?;
@@ -39,7 +46,7 @@ pub(crate) async fn show(ctx: Ctx) -> PageResult {
     let mut revisions = Vec::new();
     for (i, info) in list.iter().take(limit).enumerate() {
         // Comparing reads two documents from the card: for the newest few only.
-        let changed = if i < 10 { compare(&ctx, info.revision).await? } else { Vec::new() };
+        let changed = if i < 10 { compare(ctx, info.revision).await? } else { Vec::new() };
         revisions.push(Entry {
             number: info.revision.0,
             sentence: crate::words::sentence(&info.sentence).trim_end_matches('.').to_owned(),
@@ -49,13 +56,12 @@ pub(crate) async fn show(ctx: Ctx) -> PageResult {
             changed,
         });
     }
-    page(&History { shell: ctx.shell("History", "history"), revisions, more })
+    let mut shell = ctx.shell("History", "history");
+    shell.flash = flash.or(shell.flash);
+    page_with(status, &History { shell, revisions, more })
 }
 
-async fn compare(
-    ctx: &Ctx,
-    revision: Revision,
-) -> Result<Vec<(&'static str, String)>, control::Rejected> {
+async fn compare(ctx: &Ctx, revision: Revision) -> Result<Vec<(&'static str, String)>, Rejected> {
     let control = &ctx.app.ports.control;
     let Some(after) = control.revision(revision).await? else { return Ok(Vec::new()) };
     let before = match revision.0.checked_sub(1) {
@@ -118,6 +124,23 @@ pub(crate) async fn revert(ctx: Ctx, Path(to): Path<u64>) -> PageResult {
     let author = ctx.visitor.author();
     let outcome = ctx.app.ports.control.revert(Revision(to), author).await?;
     Ok(done(outcome, "/history"))
+}
+
+/// Takes back what one change did, and nothing else.
+pub(crate) async fn undo(ctx: Ctx, Path(revision): Path<u64>) -> PageResult {
+    let control = &ctx.app.ports.control;
+    let why = match control.undo(Revision(revision), ctx.visitor.author()).await {
+        Ok(outcome) => return Ok(done(outcome, "/history")),
+        Err(Rejected::Missing(why)) => why,
+        Err(Rejected::Problems(problems)) => {
+            let list: Vec<_> = problems.iter().map(|p| p.problem.as_str()).collect();
+            format!("something later depends on it: {}", list.join("; "))
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let text = format!("Nothing was taken back. {}", crate::words::sentence(&why));
+    let flash = Flash { tone: Tone::Warn, text };
+    history_page(&ctx, StatusCode::CONFLICT, Some(flash)).await
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod backup;
 pub(crate) mod balancing;
 pub(crate) mod board;
 pub(crate) mod cluster;
+pub(crate) mod conflicts;
 pub(crate) mod diagnostics;
 pub(crate) mod failover;
 pub(crate) mod firmware;
@@ -15,6 +16,8 @@ pub(crate) mod found;
 pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod more;
+pub(crate) mod network;
+pub(crate) mod node;
 pub(crate) mod nodes;
 pub(crate) mod overview;
 pub(crate) mod roles;
@@ -38,6 +41,7 @@ use control::{Outcome, Snapshot};
 use http::StatusCode;
 use http::request::Parts;
 use model::audit::{Deed, Record};
+use model::status::NodeReport;
 use std::sync::Arc;
 
 /// What a request brings: who asks, and what about.
@@ -46,6 +50,8 @@ pub(crate) struct Ctx {
     pub(crate) visitor: Visitor,
     pub(crate) query: Pairs,
     pub(crate) form: Pairs,
+    /// The address of this node that the connection came to.
+    pub(crate) through: std::net::Ipv4Addr,
 }
 
 impl FromRequestParts<App> for Ctx {
@@ -61,7 +67,15 @@ impl FromRequestParts<App> for Ctx {
             visitor,
             query: Pairs::parse(parts.uri.query().unwrap_or_default().as_bytes()),
             form: Pairs::parse(&body.0),
+            through: through(parts),
         })
+    }
+}
+
+fn through(parts: &Parts) -> std::net::Ipv4Addr {
+    match parts.extensions.get::<crate::gate::Local>().map(|l| l.0.ip().to_canonical()) {
+        Some(std::net::IpAddr::V4(address)) => address,
+        _ => std::net::Ipv4Addr::UNSPECIFIED,
     }
 }
 
@@ -102,6 +116,7 @@ impl Ctx {
 
     pub(crate) fn shell(&self, title: &str, tab: &'static str) -> Shell {
         let snapshot = self.snapshot();
+        let reports = self.app.ports.board.nodes();
         let flash = if !self.query.first("saved").is_empty() {
             let revision: String =
                 self.query.first("saved").chars().filter(char::is_ascii_digit).take(20).collect();
@@ -122,6 +137,9 @@ impl Ctx {
             cluster: cluster_name(&snapshot),
             csrf: self.visitor.csrf.clone(),
             flash,
+            sync: crate::view::sync::view(&snapshot, &reports),
+            others: others(&snapshot, &reports),
+            trials: crate::view::trials::views(&snapshot, &reports),
             alarm: crate::view::board::in_memory(&self.app.ports.board.own().system),
             icon: assets::url("icon.svg"),
             css: assets::url("bramble.css"),
@@ -130,6 +148,26 @@ impl Ctx {
             live: assets::url("live.js"),
         }
     }
+}
+
+/// Where this page goes on should this node stop answering: names and addresses of others.
+fn others(snapshot: &Snapshot, reports: &[NodeReport]) -> Vec<(String, String)> {
+    let alive = |n: &&model::Node| {
+        n.id != *snapshot.node() && reports.iter().any(|r| r.status.id == n.id && r.reachable)
+    };
+    let nodes = snapshot.settings.nodes.iter().filter(alive);
+    nodes
+        .filter_map(|n| {
+            let report = reports.iter().find(|r| r.status.id == n.id);
+            let lent = || {
+                let links = report.iter().flat_map(|r| &r.status.links);
+                links.flat_map(|l| &l.addresses).map(|a| a.addr()).find(|a| !a.is_loopback())
+            };
+            let address = n.addresses().next().or_else(lent)?;
+            Some((n.name.to_string(), format!("http://{address}:{}", model::ADMIN_PORT)))
+        })
+        .take(3)
+        .collect()
 }
 
 pub(crate) fn node_name(snapshot: &Snapshot) -> String {
@@ -154,6 +192,12 @@ pub(crate) struct Shell {
     pub(crate) cluster: String,
     pub(crate) csrf: String,
     pub(crate) flash: Option<Flash>,
+    /// Whether every node has the same settings.
+    pub(crate) sync: Option<crate::view::sync::SyncView>,
+    /// Nodes on which the page goes on when this one is gone.
+    pub(crate) others: Vec<(String, String)>,
+    /// Network changes that are tried out.
+    pub(crate) trials: Vec<crate::view::trials::TrialView>,
     /// What nobody may overlook, on whatever page they are.
     pub(crate) alarm: Option<String>,
     pub(crate) icon: String,

@@ -1,13 +1,13 @@
 //! The boards: what each does, its name and addresses.
 
-use super::{Confirm, Ctx, Shell, after, again, named, page, page_with, remove};
+use super::{Ctx, Shell, after, named, page, page_with};
 use crate::error::{Failure, PageResult};
 use crate::forms::{Base, Form, NodeForm, submit};
 use crate::view::ClusterView;
 use askama::Template;
 use axum::extract::Path;
 use http::StatusCode;
-use model::{Edit, NodeId};
+use model::NodeId;
 
 #[derive(Template)]
 #[template(path = "nodes.html")]
@@ -20,6 +20,8 @@ struct Nodes {
     floating_ip: String,
     gateway: String,
     dns: String,
+    /// Boards that wait to be adopted.
+    waiting: usize,
 }
 
 #[derive(Template)]
@@ -44,6 +46,7 @@ pub(crate) async fn list(ctx: Ctx) -> PageResult {
         own_id,
         floating_ip: cluster.floating_ip.map(|ip| ip.to_string()).unwrap_or_default(),
         gateway: cluster.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
+        waiting: super::found::view(&ctx.app).free.len(),
         dns: cluster.dns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     })
 }
@@ -97,42 +100,5 @@ pub(crate) async fn save(ctx: Ctx, Path(id): Path<String>) -> PageResult {
     form.id.set(&id);
     let submitted = submit(&ctx.app, &ctx.visitor, &mut form).await?;
     let title = crate::view::name_of(&ctx.snapshot(), &id);
-    after(submitted, "/nodes", |status| form_page(&ctx, status, &title, form))
-}
-
-pub(crate) async fn ask_remove(ctx: Ctx, Path(id): Path<String>) -> PageResult {
-    let id: NodeId = named(&id)?;
-    if let Some(first) = again::ask(&ctx, &format!("/nodes/{id}/remove")) {
-        return Ok(first);
-    }
-    let snapshot = ctx.snapshot();
-    let node = snapshot.settings.node(&id);
-    let node = node.ok_or_else(|| Failure::not_found("There is no such node any more."))?;
-    let roles: Vec<_> = node.roles.iter().map(ToString::to_string).collect();
-    let consequence = if roles.is_empty() {
-        "It is a spare: nothing else changes.".to_owned()
-    } else {
-        format!(
-            "It is {} {} of this cluster. Its servers, its mirror and its part in failover go with it; the files on it stay.",
-            if roles.len() == 1 { "a" } else { "both a" },
-            roles.join(" and a ")
-        )
-    };
-    page(&Confirm {
-        shell: ctx.shell("Remove", "nodes"),
-        question: format!("Remove {}?", node.name),
-        consequence,
-        action: format!("/nodes/{id}/remove"),
-        back: "/nodes",
-        verb: "Remove",
-        base: Base::of(&snapshot),
-    })
-}
-
-pub(crate) async fn remove_now(ctx: Ctx, Path(id): Path<String>) -> PageResult {
-    let id: NodeId = named(&id)?;
-    if let Some(first) = again::ask(&ctx, &format!("/nodes/{id}/remove")) {
-        return Ok(first);
-    }
-    remove(&ctx, Edit::RemoveNode(id), "/nodes").await
+    after(submitted, &format!("/nodes/{id}"), |status| form_page(&ctx, status, &title, form))
 }

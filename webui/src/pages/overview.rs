@@ -78,6 +78,8 @@ pub(crate) fn parts(
     let setup = SetupPart { setup, stations: crate::words::count(phones, "phone") };
     Ok(vec![
         Part::new("verdict", VerdictPart { v }.render()?),
+        Part::new("trials", super::network::part(snapshot, reports)?),
+        Part::new("conflicts", super::conflicts::hint(app)?),
         Part::new("setup", setup.render()?),
         Part::new("found-hint", super::found::hint(app, snapshot)?),
         Part::new("tiles", tiles.render()?),

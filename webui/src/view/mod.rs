@@ -1,6 +1,8 @@
 //! What the pages show, worked out from the settings and from what the nodes report. Pure.
 
+pub(crate) mod actions;
 pub(crate) mod board;
+pub(crate) mod conflicts;
 pub(crate) mod diagnosis;
 pub(crate) mod found;
 mod mirrors;
@@ -8,6 +10,8 @@ mod nodes;
 mod routers;
 mod servers;
 pub(crate) mod suggest;
+pub(crate) mod sync;
+pub(crate) mod trials;
 mod verdict;
 pub(crate) mod wifi;
 

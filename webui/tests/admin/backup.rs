@@ -49,7 +49,11 @@ async fn a_backup_brings_back_what_was() {
     let file = make(&mut browser).await;
     assert_eq!(
         browser
-            .post("/nodes/web01/remove", "/nodes/web01/remove", &[("revision", "0")])
+            .post(
+                "/nodes/web01/remove",
+                "/nodes/web01/remove",
+                &[("revision", "0"), ("confirm", "Web01")]
+            )
             .await
             .status,
         303

@@ -135,10 +135,10 @@ async fn by_hand_there_is_no_board() {
         assert_eq!(browser.post("/more", path, &[]).await.status, 409, "{path}");
         assert_eq!(program(&node, "POST", "/api/v1/reboot").await.status, 409);
     }
-    let text = browser.get("/nodes/web01").await.text().to_owned();
+    let text = browser.get("/nodes/web01/edit").await.text().to_owned();
     assert!(text.contains("left as it is found") && !text.contains("by DHCP"));
     let (_node, mut browser) = signed_in().await;
-    assert!(browser.get("/nodes/web01").await.text().contains("Empty: by DHCP."));
+    assert!(browser.get("/nodes/web01/edit").await.text().contains("Empty: by DHCP."));
     assert!(node.system.orders.lock().unwrap().is_empty());
 }
 

@@ -26,14 +26,14 @@ async fn change(node: &Node, edit: Edit) {
 #[tokio::test]
 async fn a_node_gets_roles_and_addresses() {
     let (node, mut browser) = signed_in().await;
-    let page = browser.get("/nodes/web01").await;
+    let page = browser.get("/nodes/web01/edit").await;
     assert!(page.text().contains("value=\"192.168.1.10/24\""));
     let pairs = with(WEB01, &[("revision", "0"), ("roles", "web"), ("name", "Webserver1")]);
     let pairs = [pairs, vec![("roles", "balancer"), ("wlan0.gateway", "192.168.1.2")]].concat();
-    let done = browser.post("/nodes/web01", "/nodes/web01", &pairs).await;
+    let done = browser.post("/nodes/web01/edit", "/nodes/web01", &pairs).await;
     assert_eq!(
         (done.status.as_u16(), done.header("location")),
-        (303, "/nodes?saved=1"),
+        (303, "/nodes/web01?saved=1"),
         "{}",
         done.text()
     );
@@ -42,7 +42,11 @@ async fn a_node_gets_roles_and_addresses() {
     assert_eq!((web01.name.as_str(), web01.roles.len()), ("Webserver1", 2));
     assert_eq!(web01.wlan0.gateway, "192.168.1.2".parse().ok());
     assert!(
-        browser.get("/nodes?saved=1").await.text().contains("Saved and running as revision 1.")
+        browser
+            .get("/nodes/web01?saved=1")
+            .await
+            .text()
+            .contains("Saved and running as revision 1.")
     );
 }
 
@@ -51,7 +55,7 @@ async fn errors_stand_at_their_fields_and_nothing_typed_is_lost() {
     let (node, mut browser) = signed_in().await;
     let typed =
         with(WEB01, &[("revision", "0"), ("name", "-bad-"), ("eth0.address", "192.168.1.10")]);
-    let page = browser.post("/nodes/web01", "/nodes/web01", &typed).await;
+    let page = browser.post("/nodes/web01/edit", "/nodes/web01", &typed).await;
     assert_eq!(page.status, 422);
     let text = page.text();
     assert!(text.contains("value=\"-bad-\"") && text.contains("value=\"192.168.1.10\""));
@@ -60,7 +64,7 @@ async fn errors_stand_at_their_fields_and_nothing_typed_is_lost() {
     assert!(text.contains("value=\"192.168.1.20/24\""));
     // What only the check of the whole finds is shown at the field as well.
     let typed = with(WEB01, &[("revision", "0"), ("eth0.address", "192.168.1.11/24")]);
-    let page = browser.post("/nodes/web01", "/nodes/web01", &typed).await;
+    let page = browser.post("/nodes/web01/edit", "/nodes/web01", &typed).await;
     assert_eq!(page.status, 422);
     assert!(page.text().contains("value=\"192.168.1.11/24\""));
     assert_eq!(node.control.snapshot().revision.0, 0);
@@ -128,7 +132,7 @@ async fn a_change_elsewhere_does_not_make_a_form_stale() {
     settings.cluster.gateway = "192.168.1.98".parse().ok();
     change(&node, Edit::PutCluster(settings.cluster)).await;
     let typed = with(WEB01, &[("revision", "1"), ("name", "First")]);
-    let done = browser.post("/nodes/web01", "/nodes/web01", &typed).await;
+    let done = browser.post("/nodes/web01/edit", "/nodes/web01", &typed).await;
     assert_eq!(done.status, 303, "{}", done.text());
     let snapshot = node.control.snapshot();
     assert_eq!(snapshot.settings.cluster.gateway, "192.168.1.98".parse().ok());
@@ -157,12 +161,18 @@ async fn nodes_come_and_go() {
     assert_eq!(again.status, 422, "no way around it with spaces");
     let ask = browser.get("/nodes/web03/remove").await;
     assert!(ask.text().contains("web server"));
-    let gone =
-        browser.post("/nodes/web03/remove", "/nodes/web03/remove", &[("revision", "1")]).await;
+    let gone = browser
+        .post(
+            "/nodes/web03/remove",
+            "/nodes/web03/remove",
+            &[("revision", "1"), ("confirm", "web03")],
+        )
+        .await;
     assert_eq!(gone.status, 303);
     assert_eq!(browser.get("/nodes/web03").await.status, 404);
-    let stale =
-        browser.post("/nodes/web02/remove", "/nodes/web02/remove", &[("revision", "1")]).await;
+    let stale = browser
+        .post("/nodes/web02/remove", "/nodes/web02/remove", &[("revision", "1"), ("held", "yes")])
+        .await;
     assert_eq!(stale.status, 409, "somebody changed something since the question");
     assert!(node.control.snapshot().settings.node(&"web02".parse().unwrap()).is_some());
 }

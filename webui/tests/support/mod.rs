@@ -1,5 +1,6 @@
 //! Ports in memory, for tests and for the demo.
 #![allow(dead_code, reason = "each test uses its part of it")]
+#![allow(clippy::panic, reason = "a fake that cannot go on says so")]
 #![allow(clippy::unwrap_used, reason = "tests state expectations with unwrap")]
 
 #[path = "../../src/demo.rs"]
@@ -471,6 +472,71 @@ pub(crate) fn neighbourhood(node: &Node) {
     *node.neighbours.settle.lock().unwrap() = Some(Box::new(settle));
 }
 
+/// Another copy of this node's settings, on a node that is out of reach for a while.
+pub(crate) async fn other_half(node: &Node) -> Control {
+    let there: NodeId = "web02".parse().unwrap();
+    let (engine, control) =
+        Engine::new(MemoryStorage::default(), &there, Settings::default()).unwrap();
+    tokio::spawn(engine.run());
+    let author = control::Author::Local;
+    // Only what was written is in the document.
+    let mut cluster = node.control.snapshot().settings.cluster.clone();
+    cluster.dns.push([9, 9, 9, 9].into());
+    let edits = vec![model::Edit::PutCluster(cluster)];
+    let change = control::Change { base: None, author: author.clone(), edits };
+    node.control.submit(change).await.unwrap();
+    control.join(node.control.gift().await.unwrap(), author).await.unwrap();
+    control
+}
+
+/// The two meet again.
+pub(crate) async fn meet(a: &Control, b: &Control) {
+    let (to_b, to_a) = (a.open_exchange().await.unwrap(), b.open_exchange().await.unwrap());
+    b.add_keys(a.keys().await.unwrap().into_bytes(), a.snapshot().node().clone()).await.unwrap();
+    for _ in 0..50 {
+        let (x, y) = (to_b.next().await.unwrap(), to_a.next().await.unwrap());
+        if x.is_none() && y.is_none() {
+            return;
+        }
+        if let Some(message) = x {
+            to_a.take(a.snapshot().node(), message).await.unwrap();
+        }
+        if let Some(message) = y {
+            to_b.take(b.snapshot().node(), message).await.unwrap();
+        }
+    }
+    panic!("they never end");
+}
+
+/// What an operator somewhere else does.
+pub(crate) async fn change(control: &Control, edit: model::Edit) {
+    let author = control::Author::Operator("192.168.1.51".to_owned());
+    let edits = vec![edit];
+    control.submit(control::Change { base: None, author, edits }).await.unwrap();
+}
+
+/// Both halves set the gateway, and give one address to two boards.
+pub(crate) async fn split(node: &Node, gateways: bool, addresses: bool) -> Control {
+    let other = other_half(node).await;
+    for (control, gateway, board) in
+        [(&node.control, "192.168.1.2", "web01"), (&other, "192.168.1.3", "web02")]
+    {
+        let settings = control.snapshot().settings.clone();
+        if gateways {
+            let mut cluster = settings.cluster.clone();
+            cluster.gateway = gateway.parse().ok();
+            change(control, model::Edit::PutCluster(cluster)).await;
+        }
+        if addresses {
+            let mut board = settings.node(&board.parse().unwrap()).unwrap().clone();
+            board.eth0.address = "192.168.1.30/24".parse().ok();
+            change(control, model::Edit::PutNode(board)).await;
+        }
+    }
+    meet(&node.control, &other).await;
+    other
+}
+
 const KEYS: &str =
     r#"{"keys": [{"number": 1, "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}]}"#;
 
@@ -541,6 +607,7 @@ pub(crate) fn node(id: &str, settings: Settings) -> Node {
         radio: Some(air.clone()),
         probes: Some(trials.clone()),
         adoption: Some(neighbours.clone()),
+        trials: Some(neighbours.clone()),
         probe: Some(neighbours.clone()),
     };
     Node {

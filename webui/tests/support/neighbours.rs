@@ -6,7 +6,7 @@ use model::{DeviceId, NodeId};
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::time::Duration;
-use webui::{AddressProbe, Adoption, Answer};
+use webui::{AddressProbe, Adoption, Answer, NetworkTrials};
 
 /// The fingerprint of the board with this number.
 pub(crate) fn device(n: u8) -> DeviceId {
@@ -197,5 +197,16 @@ impl AddressProbe for Neighbours {
         let taken = self.taken.lock().unwrap();
         let found = taken.iter().find(|(a, _)| *a == address).map(|(_, who)| who.clone());
         Box::pin(async { Ok(found) })
+    }
+}
+
+impl NetworkTrials for Neighbours {
+    fn keep(&self, through: Ipv4Addr) -> Result<(), String> {
+        self.order(format!("keep through {through}"));
+        if self.taken.lock().unwrap().is_empty() {
+            Ok(())
+        } else {
+            Err("this page was opened at the address before the change".to_owned())
+        }
     }
 }
