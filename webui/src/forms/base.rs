@@ -19,7 +19,10 @@ pub(crate) struct Base {
 const DIGITS: usize = 16;
 
 fn digest(settings: &Settings) -> String {
-    let hash = blake3::hash(model::to_json(settings).as_bytes()).to_hex();
+    let mut shared = settings.clone();
+    // Each node has its own idea of this one; it does not travel with the settings.
+    shared.cluster.key = model::Secret::default();
+    let hash = blake3::hash(model::to_json(&shared).as_bytes()).to_hex();
     hash.chars().take(DIGITS).collect()
 }
 
@@ -98,6 +101,9 @@ mod tests {
         let mut other = crate::demo::settings();
         other.wifi.networks[0].passphrase = model::Secret::new("another passphrase");
         assert!(base.is(&snapshot.settings) && !base.is(&other), "a secret counts too");
+        let mut joined = crate::demo::settings();
+        joined.cluster.key = model::Secret::default();
+        assert!(base.is(&joined), "the node key stays where it is");
         assert_eq!(Base::read("7").map(|b| b.to_string()).as_deref(), Some("7"));
         assert_eq!((Base::read(""), Base::read("x-1")), (None, None));
     }
