@@ -6,6 +6,8 @@
 //! With `DEMO=first` it is a new board among others that wait to be adopted, with `DEMO=boards` it
 //! is claimed already, with `DEMO=alone` it is and there are no others, with `DEMO=asked` a cluster
 //! wants it; `DEMO_STEP_MS` is how long each step of an adoption takes.
+//! With `DEMO=split` two halves of the cluster changed the same things and Web02 is away, with
+//! `DEMO=trial` a new address is tried.
 //! `DEMO_JOIN_MS` is how long joining a network takes.
 
 #![allow(clippy::unwrap_used, reason = "a demo may fail loudly")]
@@ -96,12 +98,14 @@ async fn main() {
             }
         });
     } else {
+        let split = mode == "split";
         // The others keep reporting.
         let (board, control) = (node.board.clone(), node.control.clone());
         tokio::spawn(async move {
             loop {
                 let snapshot = control.snapshot();
-                for report in support::demo::reports(&snapshot).into_iter().skip(1) {
+                let reports = support::demo::reports(&snapshot).into_iter().skip(1);
+                for report in reports.filter(|r| !split || r.status.id.as_str() != "web02") {
                     board.heard(report.status);
                 }
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -113,6 +117,22 @@ async fn main() {
         .map(|n| format!("2026-11-22T18:{:02}:{:02}.{:03}Z {} webui::gate: line {n} of the log, the operator signed in from=192.168.1.50", n / 60, n % 60, n * 7 % 1000, if n % 9 == 0 { " WARN" } else { " INFO" }))
         .collect();
     match mode.as_str() {
+        "split" => {
+            support::split(&node, true, true).await;
+        }
+        "trial" => node.board.provide(|status| {
+            let trial = model::status::NetworkTrial {
+                from: "192.168.1.14/24".to_owned(),
+                to: "192.168.1.44/24".to_owned(),
+                address: Some([192, 168, 1, 44].into()),
+                state: model::status::TrialState::Trying {
+                    seconds_left: 63,
+                    reached_by: None,
+                    waits_for: "it holds once another node, or you, got through".to_owned(),
+                },
+            };
+            status.links[0].trial = Some(trial);
+        }),
         "trouble" => {
             *node.journal.last_words.lock().unwrap() = Some("2026-11-22T17:59:58.120Z ERROR mirror: the scan failed\nthread 'data-1' panicked at appliance/mirror/src/scan.rs:120:9:\nindex out of bounds: the len is 0 but the index is 0".to_owned());
             node.board.provide(|status| support::demo::trouble(&mut status.system));
