@@ -78,14 +78,22 @@ pub(crate) fn system(id: &NodeId) -> SystemStatus {
     }
 }
 
-fn links(node: &model::Node) -> Vec<LinkStatus> {
+fn links(node: &model::Node, at: u8) -> Vec<LinkStatus> {
+    let lent = node.addresses().next().is_none();
     let links = node.links().into_iter().zip(0_u8..);
     links
         .map(|((name, link), n)| LinkStatus {
             name: name.to_owned(),
-            running: true,
-            mac: format!("b8:27:eb:5e:ed:{n:02x}"),
-            addresses: link.address.into_iter().collect(),
+            running: !lent || n == 0,
+            mac: format!("b8:27:eb:5e:{at:02x}:{n:02x}"),
+            addresses: match (link.address, lent && n == 0) {
+                (None, true) => format!("192.168.1.{}/24", 70 + at).parse().into_iter().collect(),
+                (address, _) => address.into_iter().collect(),
+            },
+            dhcp: (lent && n == 0).then_some(DhcpStatus::Leased {
+                server: [192, 168, 1, 1].into(),
+                seconds: Some(86_400),
+            }),
             ..LinkStatus::default()
         })
         .collect()
@@ -138,6 +146,8 @@ pub(crate) fn reports(snapshot: &Snapshot) -> Vec<NodeReport> {
 pub(crate) fn status(snapshot: &Snapshot, id: &NodeId) -> NodeStatus {
     let effective = model::derive(&snapshot.settings, id);
     let node = snapshot.settings.node(id).cloned().unwrap_or_default();
+    let at = snapshot.settings.nodes.iter().position(|n| n.id == *id).unwrap_or(0);
+    let at = u8::try_from(at).unwrap_or(0);
     let applied = SubsystemStatus { revision: snapshot.revision, state: SubsystemState::Applied };
     let runs: &[Subsystem] = if effective.is(Role::Balancer) {
         &[Subsystem::Network, Subsystem::Vrrp, Subsystem::Proxy]
@@ -153,7 +163,7 @@ pub(crate) fn status(snapshot: &Snapshot, id: &NodeId) -> NodeStatus {
         revision: snapshot.revision,
         heads: "5eed5eed".to_owned(),
         system: system(id),
-        links: links(&node),
+        links: links(&node, at),
         subsystems: runs.iter().map(|s| (*s, applied.clone())).collect(),
         ..NodeStatus::default()
     };

@@ -481,7 +481,7 @@ pub(crate) async fn other_half(node: &Node) -> Control {
     let author = control::Author::Local;
     // Only what was written is in the document.
     let mut cluster = node.control.snapshot().settings.cluster.clone();
-    cluster.dns.push([9, 9, 9, 9].into());
+    cluster.dns = vec![[192, 168, 1, 1].into(), [9, 9, 9, 9].into(), [1, 1, 1, 1].into()];
     let edits = vec![model::Edit::PutCluster(cluster)];
     let change = control::Change { base: None, author: author.clone(), edits };
     node.control.submit(change).await.unwrap();
