@@ -17,6 +17,7 @@ mod conflicts;
 mod connections;
 mod diagnostics;
 mod firmware;
+mod first_run;
 mod forms;
 mod found;
 mod live;
