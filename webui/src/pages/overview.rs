@@ -38,7 +38,6 @@ struct TilesPart<'a> {
 #[template(path = "part_nodes.html")]
 struct NodesPart<'a> {
     v: &'a ClusterView,
-    revision: u64,
 }
 
 #[derive(Template)]
@@ -83,7 +82,7 @@ pub(crate) fn parts(
         Part::new("setup", setup.render()?),
         Part::new("found-hint", super::found::hint(app, snapshot)?),
         Part::new("tiles", tiles.render()?),
-        Part::new("nodes", NodesPart { v, revision: snapshot.revision.0 }.render()?),
+        Part::new("nodes", NodesPart { v }.render()?),
     ])
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct NodeView {
     pub(crate) backup: bool,
     pub(crate) uptime: String,
     pub(crate) version: String,
-    /// It runs an older revision than this node.
-    pub(crate) behind: Option<u64>,
+    /// It has not the same settings as this node; each node counts its revisions by itself.
+    pub(crate) behind: bool,
     /// Its own page, where it is not this one.
     pub(crate) page: Option<String>,
     /// What its board suffers from.
@@ -41,19 +41,25 @@ pub(crate) struct NodeView {
 
 pub(super) fn views(snapshot: &Snapshot, reports: &[NodeReport]) -> Vec<NodeView> {
     let settings = &snapshot.settings;
+    let own = reports.first().map(|r| r.status.heads.as_str()).unwrap_or_default();
     let mut all: Vec<NodeView> = settings
         .nodes
         .iter()
-        .map(|n| view(snapshot, Some(n), reports.iter().find(|r| r.status.id == n.id)))
+        .map(|n| view(snapshot, own, Some(n), reports.iter().find(|r| r.status.id == n.id)))
         .collect();
     // A node without an entry in the settings: this one before it is set up.
     for report in reports.iter().filter(|r| settings.node(&r.status.id).is_none()) {
-        all.push(view(snapshot, None, Some(report)));
+        all.push(view(snapshot, own, None, Some(report)));
     }
     all
 }
 
-fn view(snapshot: &Snapshot, node: Option<&Node>, report: Option<&NodeReport>) -> NodeView {
+fn view(
+    snapshot: &Snapshot,
+    own: &str,
+    node: Option<&Node>,
+    report: Option<&NodeReport>,
+) -> NodeView {
     let status = report.map(|r| &r.status);
     let id = node.map(|n| n.id.to_string()).or_else(|| status.map(|s| s.id.to_string()));
     let id = id.unwrap_or_default();
@@ -89,7 +95,7 @@ fn view(snapshot: &Snapshot, node: Option<&Node>, report: Option<&NodeReport>) -
         backup: reachable && is(VrrpState::Backup),
         uptime: status.map(|s| span(s.uptime_ms)).unwrap_or_default(),
         version: status.map(|s| s.version.clone()).unwrap_or_default(),
-        behind: status.map(|s| s.revision.0).filter(|r| reachable && *r != snapshot.revision.0),
+        behind: reachable && status.is_some_and(|s| !own.is_empty() && s.heads != own),
         addresses: if addresses.is_empty() { links(status) } else { addresses },
         id,
         reachable,
