@@ -162,6 +162,7 @@ async fn set_servers(ctx: Ctx, id: &str, state: ServerState) -> PageResult {
             server,
             weight: None,
             state: Some(state),
+            health: None,
         })
         .collect();
     if edits.is_empty() {
