@@ -50,8 +50,8 @@ impl Finger {
     fn tick(&mut self, value: &str) {
         self.taps += 1;
         let text = self.page.text();
-        let boxes = text.split("<input").map(|t| t.split('>').next().unwrap());
-        let one = boxes.filter(|t| t.contains("checkbox") && t.contains(value)).next().unwrap();
+        let mut boxes = text.split("<input").map(|t| t.split('>').next().unwrap());
+        let one = boxes.find(|t| t.contains("checkbox") && t.contains(value)).unwrap();
         assert!(!one.contains("checked"));
         self.typed.push((attribute(one, "name").unwrap(), value.to_owned()));
     }
