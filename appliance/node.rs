@@ -10,7 +10,7 @@ use crate::adoption::{Household, PageAdoption};
 use crate::cli::admin_everywhere;
 use crate::device;
 use crate::password::{self, PagePassword};
-use crate::services::{self, AuditCopies, Doer, PageTokens, SharedSessions};
+use crate::services::{self, AuditCopies, Doer, PageTokens, SharedSessions, SharedVisits};
 use anyhow::Context;
 use control::{Control, Engine, Shutdown, StatusBoard, Storage};
 use init::Guardian;
@@ -165,6 +165,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         cluster::share_sessions(cluster, watch(), shutdown.clone(), shared);
         let copies = Arc::new(AuditCopies { node: id.clone(), log: audit.clone() });
         cluster::share_audit(cluster, watch(), shutdown.clone(), copies);
+        let visits = Arc::new(SharedVisits(house.proxy.clone()));
+        cluster::share_visits(cluster, watch(), shutdown.clone(), visits);
         cluster.on_actions(&id, doer.clone());
     });
     data.spawn(services::follow(

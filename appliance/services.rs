@@ -8,7 +8,7 @@ use model::audit::{Actor, Deed, Entry, Head, Query, Record};
 use model::session::News;
 use model::status::{MirrorPhase, NetworkCheck};
 use model::token::{MOST, Token};
-use model::{Name, NodeId, Revision};
+use model::{Name, NodeId, Revision, Visit};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +39,18 @@ impl cluster::SharedSessions for SharedSessions {
     }
     fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes()
+    }
+}
+
+/// The nodes' stick tables, in the load balancer.
+pub(crate) struct SharedVisits(pub(crate) proxy::Handle);
+
+impl cluster::SharedVisits for SharedVisits {
+    fn news_since(&self, number: u64) -> (Vec<Visit>, u64) {
+        self.0.visits_since(number)
+    }
+    fn merge(&self, news: &[Visit]) {
+        self.0.hear_visits(news);
     }
 }
 

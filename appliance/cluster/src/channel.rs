@@ -52,6 +52,8 @@ pub enum Service {
     Sessions,
     /// The audit log.
     Audit,
+    /// Stick tables of the load balancers.
+    Visits,
     /// What one node asks another to do: reboot, blink, failover, logs.
     Action,
     /// Taking in a board that is no member yet; no stream between members.
@@ -71,6 +73,7 @@ impl Service {
             | Self::Settings
             | Self::Sessions
             | Self::Audit
+            | Self::Visits
             | Self::Action
             | Self::Adoption
             | Self::Witness => Duration::from_secs(10),

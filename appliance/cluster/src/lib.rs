@@ -12,8 +12,8 @@
 //! gossip is needed for that. Who is a member is what the settings say, who is alive is whoever
 //! was heard; neither decides a failover.
 //!
-//! Another stream between each two keeps the settings the same on all of them ([`replicate`]); two
-//! more carry sessions of the admin page and audit logs. What one node asks another to do goes
+//! Another stream between each two keeps the settings the same on all of them ([`replicate`]); three
+//! more carry sessions of the admin page, audit logs and the load balancers' stick tables. What one node asks another to do goes
 //! over a stream of its own ([`Handle::ask`]).
 //!
 //! Boards that are nobody's are found by what they call out on the segment ([`Handle::found`]) and
@@ -45,6 +45,7 @@ mod status;
 mod stream;
 mod sync;
 mod tls;
+mod visits;
 
 pub use action::Actions;
 pub use adopt::{AdoptError, Answer, Gift, Household, NewBoard, Verified};
@@ -58,3 +59,4 @@ pub use runner::{Handle, Options, start};
 pub use sessions::{SharedSessions, share_sessions};
 pub use stream::SecureStream;
 pub use sync::{Dialogue, Say, State, replicate};
+pub use visits::{SharedVisits, share_visits};

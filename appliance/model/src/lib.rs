@@ -40,6 +40,7 @@ mod text;
 pub mod token;
 mod units;
 mod virtual_router;
+mod visit;
 mod wifi;
 
 pub use admin::{ADMIN_PORT, Admin, NODE_PORT, SESSION_COOKIE, SETUP_ADDRESS, SETUP_PREFIX};
@@ -72,6 +73,7 @@ pub use text::{
 };
 pub use units::{Centiseconds, Millis, Port, Priority, Revision, Vrid, Weight};
 pub use virtual_router::{DEFAULT_INSTANCE, VrrpInstance, VrrpVersion};
+pub use visit::Visit;
 pub use wifi::{Wifi, WifiNetwork};
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The most entries a stick table may have: about 100 bytes of memory each.
-const MAX_ENTRIES: u32 = 1_000_000;
+/// The most entries a stick table may have: about 300 bytes of memory each.
+const MAX_ENTRIES: u32 = 256 * 1024;
 const MAX_KEY: u16 = 128;
 
 /// A type that is written as one line of text.
@@ -436,7 +436,7 @@ mod tests {
             "size 10",
             "type ipv9 size 1",
             "type ip size 0",
-            "type ip size 9m",
+            "type ip size 1m",
             "type ip size 1 expire x",
         ] {
             assert!(line.parse::<StickTable>().is_err(), "{line:?}");

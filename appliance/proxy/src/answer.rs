@@ -6,12 +6,19 @@ use crate::message::put_number;
 const fn words(status: u16) -> (&'static str, &'static str) {
     match status {
         400 => ("Bad request", "Your browser sent an invalid request."),
+        401 => ("Unauthorized", "You have no access to this."),
+        403 => ("Forbidden", "Request forbidden by administrative rules."),
+        404 => ("Not Found", "The resource could not be found."),
         405 => (
             "Method Not Allowed",
             "A request was made of a resource using a request method not supported by that resource.",
         ),
         408 => ("Request Time-out", "Your browser didn't send a complete request in time."),
+        410 => ("Gone", "The resource is no longer available and will not be available again."),
+        413 => ("Payload Too Large", "The request entity is too large."),
         414 => ("URI Too Long", "The address your browser asked for is too long."),
+        425 => ("Too Early", "The request came too early."),
+        429 => ("Too Many Requests", "You have sent too many requests in a given amount of time."),
         431 => (
             "Request Header Fields Too Large",
             "Your browser sent more header fields than can be handled.",

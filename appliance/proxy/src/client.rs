@@ -9,6 +9,7 @@ use crate::log::{self, Line, Termination};
 use crate::message::Parsed;
 use crate::proxy_protocol::{self, Header};
 use crate::request::{self, Origin, Refused, Request};
+use crate::rules::Facts;
 use crate::shared::Shared;
 use crate::timers::Timer;
 use crate::worker::Worker;
@@ -62,6 +63,8 @@ pub(crate) struct Ticket {
     pub(crate) began: u64,
     pub(crate) received: u64,
     pub(crate) wall_ms: u64,
+    /// `X-Forwarded-For` is still to be added: rules must not see it.
+    pub(crate) owes_forwarded: bool,
 }
 
 enum Next {
@@ -297,8 +300,10 @@ impl Client {
         let mut head = self.worker.buffer();
         let mut line = self.worker.buffer();
         let real_local = || self.real_local();
+        let forwards = self.frontend.settings.forwardfor;
+        let owes_forwarded = forwards && self.frontend.rules.is_some();
         let origin = Origin {
-            forwarded_for: self.frontend.settings.forwardfor.then(|| *self.peer.ip()),
+            forwarded_for: (forwards && !owes_forwarded).then(|| *self.peer.ip()),
             local: &real_local,
         };
         match request::parse(input, origin, &mut head, &mut line) {
@@ -319,6 +324,7 @@ impl Client {
                     began,
                     received,
                     wall_ms: Shared::wall_ms().saturating_sub(received - began),
+                    owes_forwarded,
                 })))
             }
             Ok(Parsed::Partial) => {
@@ -340,6 +346,11 @@ impl Client {
                 Some(Next::Refused(refused, line))
             }
         }
+    }
+
+    /// What rules know of a request besides its head.
+    pub(crate) fn facts(&self) -> Facts {
+        Facts { source: *self.peer.ip(), port: self.local.port(), tls: false }
     }
 
     /// Waits for a body's start: all of it, its first chunk, or as much as HAProxy would look at.
@@ -418,6 +429,11 @@ impl Client {
     pub(crate) async fn answer(&mut self, status: u16, close: bool, is_head: bool) -> u64 {
         let mut out = self.worker.buffer();
         answer::put(&mut out, status, close, is_head);
+        self.send(out).await
+    }
+
+    /// Sends an answer of our own and returns how many bytes of it went out.
+    pub(crate) async fn send(&mut self, out: Vec<u8>) -> u64 {
         let mut sent = 0;
         let limit = u64::from(self.frontend.settings.timeout_client.0);
         self.timer.set(Some(self.worker.now().saturating_add(limit)));

@@ -2,6 +2,8 @@
 
 use crate::balance::Algorithm;
 use crate::live::{BackendLive, FrontendLive, ServerLive, lock};
+use crate::persist::stick::Changes;
+use crate::rules::Rules;
 use crate::standing::Verdict;
 use model::{
     DerivedServer, Effective, Name, SendProxy, ServerHealth, ServerHost, ServerState, Weight,
@@ -28,6 +30,8 @@ pub(crate) struct Frontend {
     pub(crate) settings: model::Frontend,
     pub(crate) listen: Vec<SocketAddrV4>,
     pub(crate) backend: Option<Arc<Backend>>,
+    /// What it does with requests and responses; None for nothing.
+    pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) live: Arc<FrontendLive>,
 }
 
@@ -54,6 +58,8 @@ pub(crate) struct Server {
     pub(crate) maxconn: u32,
     pub(crate) maxqueue: u32,
     pub(crate) send_proxy: SendProxy,
+    /// Its name in the persistence cookie.
+    pub(crate) cookie: String,
     pub(crate) live: Arc<ServerLive>,
 }
 
@@ -99,7 +105,11 @@ type ServerKey = (Name, Name, SocketAddrV4, Option<ServerHost>);
 
 /// What is known by name from one set of settings to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<Known>);
+pub(crate) struct Registry {
+    known: Mutex<Known>,
+    /// Numbers the changes of the stick tables.
+    pub(crate) changes: Arc<Changes>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -114,7 +124,7 @@ impl Registry {
     /// The next config. What is no longer in it is forgotten here, and lives on for as long as
     /// requests use it.
     pub(crate) fn build(&self, effective: &Effective, now: Instant) -> Config {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         known.generation += 1;
         let generation = known.generation;
         let mut next = Known { generation, next_id: known.next_id, ..Known::default() };
@@ -122,7 +132,11 @@ impl Registry {
         for b in &effective.backends {
             let name = &b.backend.name;
             let live = known.backends.get(name).cloned();
-            let live = live.unwrap_or_else(|| Arc::new(BackendLive::new(now)));
+            let changes = || Arc::clone(&self.changes);
+            let live = live.unwrap_or_else(|| Arc::new(BackendLive::new(now, changes())));
+            if b.backend.stick_table.is_none() {
+                live.stick.clear();
+            }
             let mut servers: Vec<Server> = Vec::new();
             for s in &b.servers {
                 let key = (name.clone(), s.name.clone(), s.address.0, s.hostname.clone());
@@ -156,6 +170,9 @@ impl Registry {
                 settings: f.frontend.clone(),
                 listen: f.listen.clone(),
                 backend: config.backends.iter().find(|b| b.settings.name == *to).cloned(),
+                rules: Some(Rules::new(&f.frontend.rules, &config.backends))
+                    .filter(|r| !r.is_empty())
+                    .map(Arc::new),
                 live,
             });
             for address in &f.listen {
@@ -186,6 +203,10 @@ fn server(derived: &DerivedServer, live: Arc<ServerLive>) -> Server {
         maxconn: derived.maxconn,
         maxqueue: derived.maxqueue,
         send_proxy: derived.send_proxy,
+        cookie: derived
+            .cookie
+            .as_ref()
+            .map_or_else(|| derived.name.to_string(), ToString::to_string),
         live,
     }
 }

@@ -6,11 +6,13 @@ use crate::client::{Client, Ticket};
 use crate::config::{Backend, Frontend, Server};
 use crate::live::{ServerLive, Traffic};
 use crate::log::{Line, Termination};
+use crate::persist::{self, Aftermath, Keep};
 use crate::pool::Upstream;
 use crate::proxy_protocol;
 use crate::relay::{End, Relay};
 use crate::request::Repeat;
 use crate::response::Asked;
+use crate::rules::{self, Prepared, Verdict};
 use crate::shared::Shared;
 use crate::tunnel;
 use model::SendProxy;
@@ -94,12 +96,19 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
     frontend.live.requests.up();
     frontend.live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
     let mut story = Story::default();
-    let backend = frontend.backend.clone();
+    let ruled = rule(client, &frontend, &mut ticket);
+    let backend = ruled.backend.or_else(|| frontend.backend.clone());
+    let intercepted = !matches!(ruled.verdict, Verdict::Pass);
     let (after, termination, counts) = match &backend {
+        _ if intercepted => {
+            let (after, termination) = intercept(client, &ticket, &mut story, ruled.verdict).await;
+            (after, termination, [0, 0])
+        }
         Some(backend) => {
             let _busy = Busy::backend(backend);
             backend.live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
-            let (after, termination) = balance(client, &mut ticket, backend, &mut story).await;
+            let (after, termination) =
+                balance(client, &mut ticket, backend, ruled.prepared.as_ref(), &mut story).await;
             if let Some(status) = story.status {
                 backend.live.traffic.status(status);
             }
@@ -116,7 +125,9 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
     if let Some(status) = story.status {
         frontend.live.traffic.status(status);
     }
-    write_log(client, &frontend, backend.as_deref(), &ticket, &story, termination, counts);
+    // Whoever was answered here got no further than the frontend.
+    let reached = backend.as_deref().filter(|_| !intercepted);
+    write_log(client, &frontend, reached, &ticket, &story, termination, counts);
     client.worker.recycle(ticket.head);
     client.worker.recycle(ticket.line);
     if client.pending.is_empty() && client.pending.capacity() > 0 {
@@ -125,13 +136,63 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
     after
 }
 
+/// What the rules say of a request.
+struct Ruled {
+    verdict: Verdict,
+    backend: Option<Arc<Backend>>,
+    prepared: Option<Prepared>,
+}
+
+/// Runs the frontend's rules.
+fn rule(client: &Client, frontend: &Frontend, ticket: &mut Ticket) -> Ruled {
+    let mut ruled = Ruled { verdict: Verdict::Pass, backend: None, prepared: None };
+    if let Some(rules) = &frontend.rules {
+        let facts = client.facts();
+        ruled.verdict = rules.request(&facts, &mut ticket.head);
+        ruled.backend = rules.route(&facts, &ticket.head).cloned();
+        ruled.prepared = rules.prepare(&facts, &ticket.head);
+    }
+    if ticket.owes_forwarded {
+        let address = client.peer.ip().to_string();
+        rules::add_field(&mut ticket.head, "X-Forwarded-For", address.as_bytes());
+    }
+    ruled
+}
+
+/// Answers as a rule says.
+async fn intercept(
+    client: &mut Client,
+    ticket: &Ticket,
+    story: &mut Story,
+    verdict: Verdict,
+) -> (After, Termination) {
+    match verdict {
+        Verdict::Redirect(status, location) => {
+            let (stay, after) = may_stay(client, ticket);
+            story.status = Some(status);
+            let mut out = client.worker.buffer();
+            rules::put_redirect(&mut out, status, &location, !stay);
+            story.bytes += client.send(out).await;
+            (after, Termination::LOCAL)
+        }
+        Verdict::Deny(status) => {
+            client.frontend.live.dreq.up();
+            (give_up(client, ticket, story, status).await, Termination::REFUSED)
+        }
+        Verdict::Pass => (After::KeepAlive, Termination::NORMAL),
+    }
+}
+
 /// Tries servers until one has answered or none is left to try.
 async fn balance(
     client: &mut Client,
     ticket: &mut Ticket,
     backend: &Arc<Backend>,
+    rules: Option<&Prepared>,
     story: &mut Story,
 ) -> (After, Termination) {
+    let (wall_s, now) = (ticket.wall_ms / 1000, client.worker.now());
+    let plan = persist::plan(backend, &mut ticket.head, *client.peer.ip(), wall_s, now);
     let hash = hash(client, ticket, backend).await;
     let mut avoid = None;
     let mut fresh_only = false;
@@ -139,7 +200,8 @@ async fn balance(
     let mut repeated = 0;
     let mut failure = (503, Termination::NO_SERVER);
     loop {
-        let Some(index) = backend.live.pick(backend, hash, avoid) else {
+        let own = plan.as_ref().and_then(|p| p.server).filter(|own| Some(*own) != avoid);
+        let Some(index) = own.or_else(|| backend.live.pick(backend, hash, avoid)) else {
             backend.live.econ.up();
             return (give_up(client, ticket, story, failure.0).await, failure.1);
         };
@@ -190,7 +252,10 @@ async fn balance(
                 Repeat::Idempotent => reused,
                 Repeat::Never => false,
             };
-        let end = relay(client, ticket, backend, upstream, repeatable, story).await;
+        let keep =
+            plan.as_ref().map(|plan| Keep { plan, backend, server: index, wall_s, now_ms: now });
+        let aftermath = Aftermath { rules, keep };
+        let end = relay(client, ticket, backend, upstream, repeatable, &aftermath, story).await;
         match end {
             // RFC 9110 9.2.2: nothing was answered, and asking again changes nothing. A used
             // connection may just have been closed under us; its server gets another chance.
@@ -334,6 +399,7 @@ async fn relay(
     backend: &Backend,
     mut upstream: Upstream,
     repeatable: bool,
+    aftermath: &Aftermath<'_>,
     story: &mut Story,
 ) -> Finish {
     let may_stay = client.may_stay();
@@ -368,6 +434,7 @@ async fn relay(
         down_at: 0,
         partial: Vec::new(),
         response: None,
+        aftermath: (!aftermath.is_empty()).then_some(aftermath),
         answered_at: None,
         interims: 0,
         client_seen: now,
@@ -515,17 +582,24 @@ fn observed(end: End, status: Option<u16>) -> Option<bool> {
 
 /// Answers with an error of ours.
 async fn give_up(client: &mut Client, ticket: &Ticket, story: &mut Story, status: u16) -> After {
+    let (stay, after) = may_stay(client, ticket);
+    story.status = Some(status);
+    story.bytes += client.answer(status, !stay, ticket.request.is_head).await;
+    after
+}
+
+/// Does the connection stay open behind an answer of ours?
+fn may_stay(client: &Client, ticket: &Ticket) -> (bool, After) {
     let request = &ticket.request;
     // What is left of the body must not be taken for a request.
     let whole = request.body.is_done();
     let stay = whole && request.keep_alive && !request.is_10 && client.may_stay();
-    story.status = Some(status);
-    story.bytes += client.answer(status, !stay, request.is_head).await;
-    match (stay, whole) {
+    let after = match (stay, whole) {
         (true, _) => After::KeepAlive,
         (false, true) => After::Close,
         (false, false) => After::Linger,
-    }
+    };
+    (stay, after)
 }
 
 fn write_log(

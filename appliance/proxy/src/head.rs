@@ -45,7 +45,6 @@ pub(crate) fn first_line(head: &[u8]) -> (&[u8], &[u8]) {
     (line.trim_ascii_end(), rest)
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for rules and cookies"))]
 impl<'a> Head<'a> {
     pub(crate) fn new(head: &'a [u8]) -> Self {
         let (line, fields) = first_line(head);

@@ -17,7 +17,12 @@
 //! one number per request; counters, health and turns live outside it (`live`), known by name,
 //! and survive every change.
 //!
-//! It knows no TLS, HTTP/2, TCP mode, cookies or queues, and never touches the disk: the access
+//! What a frontend's rules (`rules`), the persistence cookie and the stick tables (`persist`) and
+//! the hashes want to know of a request they read from the head as it is sent on (`head`): it has
+//! been checked and framed by then, and nothing they do can change where a message ends. Whoever
+//! has none of them pays for none of them.
+//!
+//! It knows no TLS, HTTP/2, TCP mode or queues, and never touches the disk: the access
 //! log goes to a writer it is given.
 
 mod access;
@@ -36,18 +41,21 @@ mod listen;
 mod live;
 mod log;
 mod message;
+mod persist;
 mod pool;
 mod preflight;
 mod proxy_protocol;
 mod relay;
 mod request;
 mod response;
+mod rules;
 mod runner;
 mod shared;
 mod standing;
 mod status;
 mod timers;
 mod tunnel;
+mod visits;
 mod worker;
 
 pub use error::StartError;

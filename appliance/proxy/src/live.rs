@@ -6,11 +6,12 @@
 use crate::balance::{Balancer, Candidate, Load, SCALE};
 use crate::config::Backend;
 use crate::health::Fsm;
+use crate::persist::stick::{Changes, Stick};
 use crate::standing::{Standing, Verdict};
 use model::status::CheckStatus;
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -141,6 +142,8 @@ pub(crate) struct FrontendLive {
     pub(crate) requests: Counter,
     pub(crate) request_rate: Rate,
     pub(crate) ereq: Counter,
+    /// Requests that a rule has denied.
+    pub(crate) dreq: Counter,
     /// Wakes who waits for a connection to end because there are `maxconn`.
     pub(crate) room: Notify,
 }
@@ -192,17 +195,20 @@ pub(crate) struct BackendLive {
     /// Changes with everything that can change who can be chosen.
     version: AtomicU64,
     turn: Mutex<(u64, Balancer)>,
+    /// Which visitors were sent where.
+    pub(crate) stick: Stick,
     clock: AtomicU64,
 }
 
 impl BackendLive {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, changes: Arc<Changes>) -> Self {
         Self {
             traffic: Traffic::default(),
             econ: Counter::default(),
             uptime: Mutex::new(Uptime::new(now)),
             version: AtomicU64::new(1),
             turn: Mutex::default(),
+            stick: Stick::new(changes),
             clock: AtomicU64::new(0),
         }
     }

@@ -12,6 +12,8 @@ impl Termination {
     pub(crate) const NORMAL: Self = Self(*b"--");
     /// The request was refused.
     pub(crate) const REFUSED: Self = Self(*b"PR");
+    /// Answered by the balancer itself, because a rule says so.
+    pub(crate) const LOCAL: Self = Self(*b"LR");
     /// The client went away before its request was complete.
     pub(crate) const CLIENT_REQUEST: Self = Self(*b"CR");
     /// The client took too long for its request.

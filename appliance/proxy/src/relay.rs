@@ -6,6 +6,7 @@
 use crate::framing::{Body, put_chunk_size};
 use crate::live::ServerLive;
 use crate::message::{Parsed, put_trailers};
+use crate::persist::Aftermath;
 use crate::response::{self, Asked, Response};
 use crate::timers::Timer;
 use crate::worker::Worker;
@@ -78,6 +79,8 @@ pub(crate) struct Relay<'a> {
     /// The start of a response's head.
     pub(crate) partial: Vec<u8>,
     pub(crate) response: Option<Response>,
+    /// What is done to the response's head.
+    pub(crate) aftermath: Option<&'a Aftermath<'a>>,
     pub(crate) answered_at: Option<u64>,
     pub(crate) interims: u8,
     pub(crate) client_seen: u64,
@@ -278,6 +281,7 @@ impl Relay<'_> {
             let mut asked = self.asked;
             // The rest of a body that the answer did not wait for might be taken for a request.
             asked.keep_alive &= self.body.is_done();
+            let start = self.down.len();
             let parsed = response::parse(&data[used..], asked, &mut self.down);
             match parsed.map_err(|_| End::BadHead)? {
                 Parsed::Partial => return Ok(used),
@@ -293,6 +297,9 @@ impl Relay<'_> {
                     }
                     if response.status == 101 && !self.body.is_done() {
                         return Err(End::BadHead);
+                    }
+                    if let Some(aftermath) = self.aftermath {
+                        aftermath.run(response.status, &mut self.down, start);
                     }
                     self.answered_at = Some(self.now);
                     self.response = Some(response);

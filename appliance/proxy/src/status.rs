@@ -63,7 +63,7 @@ fn frontend(f: &Frontend, iid: u32, open: &BTreeSet<SocketAddrV4>) -> FrontendSt
         slim: f.settings.maxconn,
         traffic: traffic(&live.traffic),
         http: http(&live.traffic),
-        dreq: 0,
+        dreq: live.dreq.get(),
         ereq: live.ereq.get(),
         req_tot: live.requests.get(),
         req_rate: live.request_rate.get(),
