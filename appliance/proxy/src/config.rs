@@ -63,6 +63,18 @@ pub(crate) struct Server {
     pub(crate) live: Arc<ServerLive>,
 }
 
+impl Backend {
+    /// Has the shares worked out anew while a server starts slowly, and once more when it is done.
+    pub(crate) fn warm(&self) {
+        let slowstart = self.settings.slowstart.duration();
+        let starting =
+            self.servers.iter().any(|s| s.live.sixteenths(slowstart) < crate::balance::SCALE);
+        if self.live.warming.swap(starting, Relaxed) || starting {
+            self.live.changed();
+        }
+    }
+}
+
 impl Server {
     /// What the operator and the agent want together.
     pub(crate) fn wanted(&self) -> ServerState {

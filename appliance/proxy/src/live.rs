@@ -195,6 +195,8 @@ pub(crate) struct BackendLive {
     /// Changes with everything that can change who can be chosen.
     version: AtomicU64,
     turn: Mutex<(u64, Balancer)>,
+    /// A server starts slowly.
+    pub(crate) warming: AtomicBool,
     /// Which visitors were sent where.
     pub(crate) stick: Stick,
     clock: AtomicU64,
@@ -208,6 +210,7 @@ impl BackendLive {
             uptime: Mutex::new(Uptime::new(now)),
             version: AtomicU64::new(1),
             turn: Mutex::default(),
+            warming: AtomicBool::new(false),
             stick: Stick::new(changes),
             clock: AtomicU64::new(0),
         }

@@ -238,6 +238,7 @@ impl Manager {
             self.sampled = Instant::now();
             let config = shared.config();
             status::sample(&config);
+            config.backends.iter().for_each(|b| b.warm());
             // Starts again what may have ended by a fault; the others go on.
             self.checks.set(&shared, self.reporter.board(), &config.backends);
         }

@@ -222,3 +222,26 @@ fn turns_go_on_fairly_after_a_server_comes_back() {
         }
     }
 }
+
+/// A server that comes back gets its full share only bit by bit (HAProxy `slowstart`).
+#[test]
+fn a_server_that_comes_back_starts_slowly() {
+    let mut both = Both::start("roundrobin", "map-based", [1, 1, 1, 1], true);
+    both.ours.change(|s| s.backends[0].slowstart = Millis(60_000));
+    let requests = trace(128);
+    let count = |both: &Both| {
+        let ours = answers(both.ours.connect(), &requests);
+        ours.iter().filter(|a| *a == "s1").count()
+    };
+    // Not at the start of all.
+    assert_eq!(count(&both), 32);
+    both.set(0, false);
+    assert_eq!(count(&both), 0);
+    both.set(0, true);
+    // A sixteenth of its weight, or a little more on a slow machine: 128 of 49 sixteenths.
+    let cold = count(&both);
+    assert!((1..16).contains(&cold), "{cold}");
+    // Halfway is reached without any change of the settings.
+    both.ours.change(|s| s.backends[0].slowstart = Millis(4000));
+    until("it has its full share", || count(&both) == 32);
+}

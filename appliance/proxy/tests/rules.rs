@@ -89,12 +89,32 @@ fn get(target: &str, fields: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: www.example.org\r\n{fields}\r\n")
 }
 
-/// What is done otherwise than by HAProxy, and why: rule, part of the request, reason.
-const DIFFERENT: &[(&str, &str, &str)] = &[(
-    "hdr(x-forwarded-for)",
-    "GET /absolute",
-    "an absolute target is sent on as a path, whatever the rules",
-)];
+/// What is done otherwise than by HAProxy, and why: a part of the request, a part of the outcome
+/// that is left out of the comparison, the reason.
+const DIFFERENT: &[(&str, &str, &str)] = &[
+    (
+        "HTTP/1.0\r\n\r\n",
+        "host: 127.0.0.1:",
+        "servers are spoken to in HTTP/1.1, where a request has a Host",
+    ),
+    (
+        "HTTP/1.0\r\n\r\n",
+        "location: https://",
+        "without a Host HAProxy leads to https:///, ours to the address that was asked",
+    ),
+];
+
+fn without_known(outcome: &str, request: &str) -> String {
+    let mut left = outcome.to_owned();
+    for (_, part, _) in DIFFERENT.iter().filter(|(of, ..)| request.contains(of)) {
+        if let Some(at) = left.find(part) {
+            let end = left[at..].find(['|', ']']).map_or(left.len(), |e| at + e);
+            let end = if left[end..].starts_with('|') { end + 1 } else { end };
+            left.replace_range(at..end, "");
+        }
+    }
+    left
+}
 
 #[test]
 fn rules_do_what_haproxys_do() {
@@ -110,6 +130,8 @@ fn rules_do_what_haproxys_do() {
         "POST /api/p HTTP/1.1\r\nHost: API.Example.Org\r\nContent-Length: 3\r\n\r\nabc".to_owned(),
         "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
         "GET / HTTP/1.0\r\nHost: old.example.org\r\n\r\n".to_owned(),
+        "GET / HTTP/1.0\r\n\r\n".to_owned(),
+        "GET http://www.example.org/api/a?b HTTP/1.1\r\nHost: www.example.org\r\n\r\n".to_owned(),
     ];
     let sets: &[&[&str]] = &[
         &["use_backend api if { path_beg /api/ }"],
@@ -163,13 +185,10 @@ fn rules_do_what_haproxys_do() {
         for request in &requests {
             let ours = outcome(both.ours.connect(), request);
             let theirs = outcome(both.theirs.connect(), request);
-            let known = DIFFERENT
-                .iter()
-                .any(|(rule, part, _)| rules[0].contains(rule) && request.contains(part));
             assert_eq!(
-                ours != theirs,
-                known,
-                "{rules:?}\n{request}\nours:      {ours}\nHAProxy's: {theirs}"
+                without_known(&ours, request),
+                without_known(&theirs, request),
+                "{rules:?}: ours, HAProxy's\n{request}"
             );
         }
     }

@@ -1,7 +1,8 @@
 //! Hashes, cookies and stick tables: what they say together.
 
 use super::Problems;
-use crate::balance::HashMethod;
+use crate::balance::{Balance, HashMethod};
+use crate::balancing::Mode;
 use crate::derive::web_servers;
 use crate::persistence::{StickOn, StickType};
 use crate::settings::Settings;
@@ -45,6 +46,25 @@ pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems)
                 "say what visitors are remembered by: src or cookie(NAME)",
             ),
             (None, None) => {}
+        }
+        if backend.mode == Mode::Tcp {
+            let seen = matches!(
+                backend.balance,
+                Balance::Uri(_) | Balance::UrlParam { .. } | Balance::Hdr { .. }
+            );
+            if seen {
+                let keyword = backend.balance.keyword();
+                problems.add(
+                    format!("{path}.balance"),
+                    format!("{keyword} reads requests, which mode tcp does not; choose source or leastconn"),
+                );
+            }
+            if backend.cookie.is_some() || matches!(backend.stick_on, Some(StickOn::Cookie(_))) {
+                problems.add(
+                    format!("{path}.cookie"),
+                    "mode tcp reads no cookies; keep visitors by stick_on src",
+                );
+            }
         }
         if backend.cookie.is_none() {
             continue;

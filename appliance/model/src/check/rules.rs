@@ -1,6 +1,7 @@
 //! What the rules of a frontend name must exist.
 
 use super::Problems;
+use crate::balancing::Mode;
 use crate::rules::{Action, MOST, Parsed};
 use crate::settings::Settings;
 
@@ -9,6 +10,9 @@ pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems)
         let path = format!("frontends[{i}].rules");
         if frontend.rules.len() > MOST {
             problems.add(&path, format!("a frontend has at most {MOST} rules"));
+        }
+        if frontend.mode == Mode::Tcp && !frontend.rules.is_empty() {
+            problems.add(&path, "rules read requests, which mode tcp does not");
         }
         let mut named: Vec<&str> = Vec::new();
         for (k, rule) in frontend.rules.iter().enumerate() {

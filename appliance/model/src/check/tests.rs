@@ -213,3 +213,50 @@ fn documents_come_back_as_they_went() {
     );
     assert_eq!(from_toml(&crate::to_toml(&settings), &Settings::default()), Ok(settings));
 }
+
+#[test]
+fn rules_and_persistence_name_their_places() {
+    fn with(change: impl Fn(&mut crate::Frontend, &mut crate::Backend)) -> Vec<String> {
+        broken(|s| {
+            let mut all = s.completed();
+            let (mut frontend, mut backend) = (all.frontends.remove(0), all.backends.remove(0));
+            change(&mut frontend, &mut backend);
+            (s.frontends, s.backends) = (vec![frontend], vec![backend]);
+        })
+    }
+    assert_eq!(with(|_, _| {}), [""; 0]);
+    let rules = |lines: &[&str]| {
+        let lines: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
+        with(move |f, _| f.rules = lines.iter().map(|l| l.parse().unwrap()).collect())
+    };
+    assert_eq!(rules(&["acl a path /x", "use_backend webservers if a"]), [""; 0]);
+    assert_eq!(rules(&["deny", "use_backend nobody"]), ["frontends[0].rules[1]"]);
+    assert_eq!(rules(&["use_backend webservers if a", "acl a path /x"]), ["frontends[0].rules[0]"]);
+    assert_eq!(rules(&["acl a status 200"]), ["frontends[0].rules[0]"]);
+    assert_eq!(rules(&["deny"; 300]), ["frontends[0].rules"]);
+    assert_eq!(with(|_, b| b.hash_balance_factor = 100), ["backends[0].hash_balance_factor"]);
+    let unhashed = with(|_, b| {
+        (b.hash_balance_factor, b.balance) = (150, crate::Balance::Source);
+    });
+    assert_eq!(unhashed, ["backends[0].hash_balance_factor"]);
+    assert_eq!(with(|_, b| b.slowstart = crate::Millis(10)), ["backends[0].slowstart"]);
+    assert_eq!(with(|_, b| b.stick_on = "src".parse().ok()), ["backends[0].stick_table"]);
+    let table = |line: &'static str, on: &'static str| {
+        with(move |_, b| (b.stick_table, b.stick_on) = (line.parse().ok(), on.parse().ok()))
+    };
+    assert_eq!(table("type ip size 1k", "src"), [""; 0]);
+    assert_eq!(table("type ip size 1k", "cookie(A)"), ["backends[0].stick_table"]);
+    assert_eq!(table("type ip size 1k", "nonsense"), ["backends[0].stick_on"]);
+    let twice = with(|_, b| {
+        b.cookie = "S insert".parse().ok();
+        b.servers = ["a", "b"]
+            .map(|n| crate::Server {
+                name: n.parse().unwrap(),
+                address: "192.168.1.9:80".parse().ok(),
+                cookie: "same".parse().ok(),
+                ..crate::Server::default()
+            })
+            .to_vec();
+    });
+    assert_eq!(twice, ["backends[0].servers[1].cookie"]);
+}

@@ -8,7 +8,8 @@ use crate::error::BadValue;
 pub enum Piece {
     /// Text as it is.
     Text(String),
-    /// The first value of a part of the request or response; nothing where there is none.
+    /// A value of a part of the request or response, the last one of a field; nothing where there
+    /// is none.
     Fetch(Fetch),
 }
 

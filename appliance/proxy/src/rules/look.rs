@@ -85,10 +85,15 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn first(&self, fetch: &Fetch, out: &mut Vec<u8>) {
+    /// One value: as in HAProxy the last of a field, and the first of anything else.
+    fn one(&self, fetch: &Fetch, out: &mut Vec<u8>) {
+        let start = out.len();
+        let last =
+            matches!(fetch, Fetch::Field(_) | Fetch::WholeField(_) | Fetch::ResponseField(_));
         self.values(fetch, &mut |value| {
+            out.truncate(start);
             out.extend_from_slice(value);
-            true
+            !last
         });
     }
 
@@ -98,7 +103,7 @@ impl<'a> Seen<'a> {
         for piece in format.pieces() {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Fetch(fetch) => self.first(fetch, &mut out),
+                Piece::Fetch(fetch) => self.one(fetch, &mut out),
             }
         }
         out
@@ -109,7 +114,7 @@ impl<'a> Seen<'a> {
         let piece = |piece: &Piece| match piece {
             Piece::Fetch(fetch) if !fetch.of_response() => {
                 let mut text = Vec::new();
-                self.first(fetch, &mut text);
+                self.one(fetch, &mut text);
                 Piece::Text(String::from_utf8_lossy(&text).into_owned())
             }
             other => other.clone(),
@@ -132,7 +137,7 @@ pub(super) fn fill(pieces: &[Piece], status: u16, response: &[u8]) -> Vec<u8> {
     for piece in pieces {
         match piece {
             Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-            Piece::Fetch(fetch) => seen.first(fetch, &mut out),
+            Piece::Fetch(fetch) => seen.one(fetch, &mut out),
         }
     }
     out
