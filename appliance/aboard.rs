@@ -87,6 +87,11 @@ impl Aboard {
         self.with_facts(|facts| facts.last_words.clone())
     }
 
+    /// A file on the boot partition ordered that the admin password be chosen anew.
+    pub(crate) fn wants_new_password(&self) -> bool {
+        self.with_facts(|facts| facts.new_password)
+    }
+
     /// Everything that only a board has. Inside the data runtime.
     pub(crate) async fn start(&self, with: With<'_>) -> anyhow::Result<Started> {
         self.show(with.board);

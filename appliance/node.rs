@@ -145,6 +145,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     // Elsewhere than on a board of its own the clock is somebody else's affair, and set.
     let audit =
         store.audit(&id, move || !clock.1 || clock.0.own().system.clock_unix_ms.is_some())?;
+    if aboard.as_ref().is_some_and(Aboard::wants_new_password) {
+        password::forget(&store.local(), &audit, &board)?;
+    }
     let doer = Arc::new(Doer {
         id: id.clone(),
         cluster: house.cluster.clone(),

@@ -2,11 +2,12 @@
 //! which is what `bramble password` and the boot partition set on a board that does not run.
 
 use crate::services::waited;
-use control::{Author, Control, Shutdown};
+use control::{Author, Control, Shutdown, StatusBoard};
 use model::NodeId;
+use model::audit::{Actor, Deed, Record};
 use std::sync::Arc;
 use std::time::Duration;
-use store::Local;
+use store::{AuditLog, Local};
 use tokio::time::{Instant, sleep};
 
 /// The shared value's name.
@@ -146,6 +147,25 @@ impl webui::Credentials for PagePassword {
         }
         Ok(first)
     }
+}
+
+/// The order on the boot partition: the password is chosen anew on this board's page, and is every
+/// node's then.
+pub(crate) fn forget(local: &Local, audit: &AuditLog, board: &StatusBoard) -> anyhow::Result<()> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    if !local.forget_password(boot.trim())? {
+        return Ok(());
+    }
+    let record = Record::done(Actor::Node, Deed::RecoveredByFile, "reset-admin");
+    if let Err(error) = audit.record(&record) {
+        tracing::error!("the audit log cannot be written: {error}");
+    }
+    board.notice(
+        "recovery",
+        "A file on this board's boot partition lets the admin password be chosen anew on its page. \
+         If that was not you, somebody had the card in hand.",
+    );
+    Ok(())
 }
 
 /// Keeps the board's copy and the shared value the same. Ends with the appliance.

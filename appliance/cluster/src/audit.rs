@@ -49,7 +49,7 @@ pub trait AuditCopies: Send + Sync + 'static {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Message {
+pub(crate) enum Message {
     /// What the sender knows.
     Have(Vec<Head>),
     /// What the other one lacked by its own word.

@@ -4,9 +4,12 @@
 //! must neither panic nor take more memory than its limit.
 
 use crate::hello::{Answer, Hello};
-use crate::{adopt, discover, hello, report};
+use crate::{adopt, audit, discover, exchange, hello, report};
 use futures_util::FutureExt;
 use model::NodeId;
+use model::action::{self, Answered};
+use model::audit::Entry;
+use model::session::{News, Session};
 
 /// The first message of a call, and the answer to it.
 pub fn hello(bytes: &[u8]) {
@@ -42,6 +45,22 @@ pub fn report(bytes: &[u8]) {
         let _ = report::length(*head);
         let _ = report::read(&NodeId::default(), rest);
     }
+}
+
+/// Messages about sessions and audit logs, requests of other nodes and answers to them.
+pub fn services(bytes: &[u8]) {
+    const MOST: usize = 64 * 1024;
+    if let Some(Ok(news)) = exchange::receive::<_, News>(&mut &*bytes, MOST).now_or_never() {
+        let _ = news.sessions.iter().filter(|s| s.is_plausible()).map(Session::name).count();
+    }
+    let _ = exchange::receive::<_, audit::Message>(&mut &*bytes, MOST).now_or_never();
+    if let Some(Ok(entry)) = exchange::receive::<_, Entry>(&mut &*bytes, MOST).now_or_never() {
+        let _ = (entry.is_clean(), entry.material("").len(), entry.who());
+    }
+    if let Some(Ok(request)) = exchange::receive(&mut &*bytes, MOST).now_or_never() {
+        let _ = action::read(&request, &NodeId::default());
+    }
+    let _ = exchange::receive::<_, Answered>(&mut &*bytes, MOST).now_or_never();
 }
 
 #[cfg(test)]
@@ -95,6 +114,11 @@ mod tests {
             framed(4, r#"{"say":"gift","node":"web01","length":3}"#),
             framed(4, r#"{"say":"commit","commitment":"00","node":"web01","entry":[1]}"#),
             framed(4, r#"{"say":"no","why":"busy","text":"not now"}"#),
+            framed(4, r#"{"version":1,"author":"10.0.0.1","action":{"do":"blink","seconds":7}}"#),
+            framed(4, r#"{"result":{"Ok":{"is":"lines","with":["a"]}}}"#),
+            framed(4, r#"{"have":[{"node":"web01","log":"a","seq":1,"chain":"00"}]}"#),
+            framed(4, r#"{"node":"web01","log":"a","seq":1,"deed":"reboot","chain":"00"}"#),
+            framed(4, r#"{"generation":1,"sessions":[],"ended":["x"]}"#),
         ];
         let mut noise = Noise(0x0123_4567_89ab_cdef);
         for round in 0..30_000 {
@@ -117,6 +141,7 @@ mod tests {
             datagram(&bytes);
             adoption(&bytes);
             report(&bytes);
+            services(&bytes);
         }
     }
 }

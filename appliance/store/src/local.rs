@@ -8,6 +8,7 @@ use rusqlite::OptionalExtension;
 const NODE_ID: &str = "node_id";
 const PASSWORD: &str = "admin_password_hash";
 const AGREED_PASSWORD: &str = "admin_password_agreed";
+const FORGOTTEN_AT: &str = "admin_password_forgotten_at";
 const FORGOTTEN: &str = "admin_password_forgotten";
 const SETUP_PASSPHRASE: &str = "setup_passphrase";
 const JOIN_TOKEN: &str = "join_token";
@@ -140,16 +141,23 @@ impl Local {
         Ok(transaction.commit()?)
     }
 
-    /// Lets the admin password be chosen anew on this board, whatever the cluster says.
+    /// Lets the admin password be chosen anew on this board, whatever the cluster says: once for
+    /// each `boot`, because a process that is started again finds the same order. False when that
+    /// was done.
     ///
     /// # Errors
     /// When that is not stored.
-    pub fn forget_password(&self) -> Result<(), StoreError> {
+    pub fn forget_password(&self, boot: &str) -> Result<bool, StoreError> {
+        if self.get(FORGOTTEN_AT)?.as_deref() == Some(boot) {
+            return Ok(false);
+        }
         let connection = self.0.lock();
         let transaction = connection.unchecked_transaction()?;
         transaction.execute(REMOVE, [PASSWORD])?;
         transaction.execute(SET, [FORGOTTEN, "yes"])?;
-        Ok(transaction.commit()?)
+        transaction.execute(SET, [FORGOTTEN_AT, boot])?;
+        transaction.commit()?;
+        Ok(true)
     }
 
     /// Is it to be chosen anew? Until it is.

@@ -112,9 +112,20 @@ fn local_values() {
     let store = Store::open(dir.path()).unwrap();
 
     let local = store.local();
+    assert!(local.forget_password("boot 0").unwrap());
     assert!(local.claim("first").unwrap());
+    assert!(!local.password_is_forgotten().unwrap());
     assert!(!local.claim("second").unwrap());
     assert_eq!(local.password_hash().unwrap().as_deref(), Some("first"));
+    assert_eq!(local.agreed_password_hash().unwrap(), None);
+    local.agree_on_password_hash("agreed").unwrap();
+    assert!(local.forget_password("boot 1").unwrap());
+    assert!(local.password_is_forgotten().unwrap());
+    assert_eq!(local.password_hash().unwrap(), None);
+    assert!(local.claim("anew").unwrap());
+    assert!(!local.forget_password("boot 1").unwrap(), "the same order once more");
+    assert!(!local.password_is_forgotten().unwrap());
+    local.set_password_hash("first").unwrap();
     local.set_password_hash("third").unwrap();
     local.set_node_id(&"web01".parse().unwrap()).unwrap();
     assert_eq!(

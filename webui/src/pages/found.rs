@@ -13,6 +13,7 @@ use crate::words::count;
 use askama::Template;
 use control::Snapshot;
 use http::StatusCode;
+use model::audit::{Actor, Deed, Record};
 use model::status::Offer;
 use model::{DeviceId, NodeId};
 use std::net::Ipv4Addr;
@@ -159,7 +160,10 @@ pub(crate) async fn adopt(ctx: Ctx) -> PageResult {
     );
     let begun: Vec<_> = chosen
         .into_iter()
-        .map(|device| tokio::spawn(bring_in(adoption.clone(), device, place.clone())))
+        .map(|device| {
+            let noted = Noted { app: ctx.app.clone(), actor: ctx.visitor.actor.clone() };
+            tokio::spawn(bring_in(adoption.clone(), device, place.clone(), noted))
+        })
         .collect();
     wait_a_little(begun).await;
     ctx.app.ports.board.touch();
@@ -168,20 +172,48 @@ pub(crate) async fn adopt(ctx: Ctx) -> PageResult {
 
 /// Calls one board, and takes it in if its card speaks for it. What comes of it is in the
 /// adoption's progress.
-async fn bring_in(adoption: Arc<dyn Adoption>, device: DeviceId, place: Option<NodeId>) {
+async fn bring_in(
+    adoption: Arc<dyn Adoption>,
+    device: DeviceId,
+    place: Option<NodeId>,
+    noted: Noted,
+) {
     // An attempt that failed before is over.
     adoption.cancel(&device);
     match adoption.begin(&device, place.as_ref()).await {
-        Ok(Offer::Trusted) => take_in(adoption, device).await,
+        Ok(Offer::Trusted) => take_in(adoption, device, noted).await,
         Ok(Offer::Compare { .. }) => {}
-        Err(why) => tracing::warn!("board {device} was not adopted: {why}"),
+        Err(why) => {
+            tracing::warn!("board {device} was not adopted: {why}");
+            noted.adopted(&device, Err(why)).await;
+        }
     }
 }
 
-async fn take_in(adoption: Arc<dyn Adoption>, device: DeviceId) {
-    match adoption.confirm(&device).await {
+async fn take_in(adoption: Arc<dyn Adoption>, device: DeviceId, noted: Noted) {
+    let result = adoption.confirm(&device).await;
+    match &result {
         Ok(node) => tracing::info!("board {device} is node {node} now"),
         Err(why) => tracing::warn!("board {device} was not adopted: {why}"),
+    }
+    noted.adopted(&device, result).await;
+}
+
+/// Whoever asked for it, for the audit log: an adoption outlives the request.
+struct Noted {
+    app: App,
+    actor: Actor,
+}
+
+impl Noted {
+    async fn adopted(self, device: &DeviceId, result: Result<NodeId, String>) {
+        let short: String = device.as_str().chars().take(16).collect();
+        let object = match &result {
+            Ok(node) => format!("board {short} as node {node}"),
+            Err(_) => format!("board {short}"),
+        };
+        let record = Record::done(self.actor, Deed::Adopted, object).result(&result);
+        crate::audit::note(&self.app, record).await;
     }
 }
 
@@ -200,7 +232,8 @@ pub(crate) async fn confirm(ctx: Ctx) -> PageResult {
     let adoption = adoption(&ctx.app)?;
     let device = device(&ctx)?;
     tracing::info!(from = %ctx.visitor.address, "the code of board {device} was found the same");
-    wait_a_little(vec![tokio::spawn(take_in(adoption, device))]).await;
+    let noted = Noted { app: ctx.app.clone(), actor: ctx.visitor.actor.clone() };
+    wait_a_little(vec![tokio::spawn(take_in(adoption, device, noted))]).await;
     ctx.app.ports.board.touch();
     Ok(see(&format!("/found{}", Purpose::of(&ctx).query())))
 }
