@@ -37,6 +37,16 @@ impl Name {
         name
     }
 
+    /// One label more than the parent.
+    pub(crate) fn is_under(&self, parent: &Self) -> bool {
+        match self.0.split_first() {
+            Some((_, rest)) if rest.len() == parent.0.len() => {
+                rest.iter().zip(&parent.0).all(|(a, b)| a.eq_ignore_ascii_case(b))
+            }
+            _ => false,
+        }
+    }
+
     fn put(&self, bytes: &mut Vec<u8>) {
         for label in &self.0 {
             bytes.push(u8::try_from(label.len()).unwrap_or(0));

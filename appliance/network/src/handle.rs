@@ -25,6 +25,7 @@ pub struct Handle {
     setups: Arc<Mutex<Setups>>,
     news: Arc<Notify>,
     setup_news: Arc<Notify>,
+    browse: Arc<Notify>,
 }
 
 /// Address and page of each setup access point.
@@ -132,6 +133,16 @@ impl Handle {
 
     pub(crate) fn set_reach(&self, reach: Reach) {
         *lock(&self.reach) = reach;
+    }
+
+    /// Somebody looks for boards: they are asked for, for a while. What they say goes to
+    /// [`Options::found`](crate::Options::found). Never blocks.
+    pub fn browse(&self) {
+        self.browse.notify_one();
+    }
+
+    pub(crate) fn browsing(&self) -> Arc<Notify> {
+        self.browse.clone()
     }
 
     /// What the settings say at this moment is right, because it was said at the board itself.

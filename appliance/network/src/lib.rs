@@ -67,6 +67,8 @@ pub use dhcp::runner::LeaseMemory;
 pub use handle::Handle;
 pub use hostname::{OwnHostName, SetHostName};
 pub use kernel::{InterfaceState, Kernel};
+pub use mdns::browse::ServiceSeen;
+pub use mdns::names::About;
 pub use options::Options;
 pub use runner::start;
 pub use time::Clock;

@@ -2,6 +2,8 @@
 
 use crate::dhcp::runner::LeaseMemory;
 use crate::hostname::{OwnHostName, SetHostName};
+use crate::mdns::browse::ServiceSeen;
+use crate::mdns::names::About;
 use crate::time::Clock;
 use crate::trial::Confirm;
 use std::fmt;
@@ -25,6 +27,10 @@ pub struct Options {
     pub lease_memory: Option<Arc<dyn LeaseMemory>>,
     /// Whether to answer to this node's name, and to `bramble.local`, on every link.
     pub mdns: bool,
+    /// What this board says of itself with its service; None: nothing.
+    pub about: Option<Arc<dyn Fn() -> About + Send + Sync>>,
+    /// Told of every board that says here what it is. Must not block.
+    pub found: Option<Arc<dyn Fn(ServiceSeen) + Send + Sync>>,
     /// What to set to the time of the time servers; None: they are not asked.
     pub clock: Option<Arc<dyn Clock>>,
     /// Names or addresses of time servers, asked when nobody names any.
@@ -47,6 +53,8 @@ impl Default for Options {
             dhcp: false,
             lease_memory: None,
             mdns: false,
+            about: None,
+            found: None,
             clock: None,
             time_servers: pool.collect(),
             // Resolvers that anybody may use, of three operators (Cloudflare, Google, Quad9): DNS
@@ -69,6 +77,8 @@ impl fmt::Debug for Options {
             .field("dhcp", &self.dhcp)
             .field("lease_memory", &self.lease_memory.is_some())
             .field("mdns", &self.mdns)
+            .field("about", &self.about.is_some())
+            .field("found", &self.found.is_some())
             .field("clock", &self.clock.is_some())
             .field("time_servers", &self.time_servers)
             .field("internet", &self.internet)

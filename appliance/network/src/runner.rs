@@ -60,7 +60,16 @@ pub fn start(
     service.start(move |shutdown| setup::runner::run(owner.clone(), shutdown));
     if options.mdns {
         let known = known.clone();
-        service.start(move |shutdown| mdns::runner::run(known.clone(), shutdown));
+        let (about, found) = (options.about.clone(), options.found.clone());
+        let wanted = handle.browsing();
+        service.start(move |shutdown| {
+            let words = mdns::runner::Words {
+                about: about.clone(),
+                found: found.clone(),
+                wanted: wanted.clone(),
+            };
+            mdns::runner::run(known.clone(), words, shutdown)
+        });
     }
     if let Some(clock) = options.clock.clone() {
         let servers = options.time_servers.clone();

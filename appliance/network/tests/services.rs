@@ -106,6 +106,43 @@ fn names_are_answered_and_follow_the_settings_and_the_cable() {
 }
 
 #[test]
+fn a_board_is_found_by_another_one_that_looks() {
+    let lab = peer();
+    let device: model::DeviceId = "ab".repeat(32).parse().unwrap();
+    let (_one, other) = options();
+    let about = network::About {
+        device: device.clone(),
+        claimed: false,
+        model: "Raspberry Pi 3".to_owned(),
+        release: "0.1".to_owned(),
+    };
+    let about: Arc<dyn Fn() -> network::About + Send + Sync> = Arc::new(move || about.clone());
+    let mut settings = bench::settings();
+    settings.nodes[0].name = "Bramble-1a2b".parse().unwrap();
+    settings.nodes[0].eth0.address = Some("192.168.1.13/24".parse().unwrap());
+    settings.nodes[0].wlan0.address = None;
+    let options_of_peer = Options { mdns: true, about: Some(about), ..other };
+    let board = Running::at(&lab, "peer", options_of_peer, settings, || {});
+    board.applied();
+    // Longer than its own announcements take.
+    std::thread::sleep(Duration::from_secs(4));
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let held = seen.clone();
+    let found: Arc<dyn Fn(network::ServiceSeen) + Send + Sync> =
+        Arc::new(move |board| held.lock().unwrap().push(board));
+    let (_two, own) = options();
+    let node = Running::start(&lab, Options { mdns: true, found: Some(found), ..own });
+    node.applied();
+    node.handle.browse();
+    eventually("the board", || !seen.lock().unwrap().is_empty());
+    let board = seen.lock().unwrap()[0].clone();
+    assert_eq!((board.device, board.name.as_str()), (device, "Bramble-1a2b"));
+    assert_eq!((board.model.as_str(), board.claimed), ("Raspberry Pi 3", false));
+    assert!(board.addresses.contains(&ip(13)), "{:?}", board.addresses);
+}
+
+#[test]
 fn without_the_option_no_name_is_answered() {
     let lab = peer();
     let (_folder, options) = options();

@@ -10,8 +10,12 @@
 //! warns of the confusion when both claim one name with different addresses. Floating IPs are
 //! never announced, they have a name of their own in the customer's DNS if any.
 //!
-//! `responder.rs` is pure; `runner.rs` has the sockets.
+//! A board says with its service which board it is and whether it is somebody's, and hears what
+//! others say of themselves; while somebody looks for boards they are asked for.
+//!
+//! `names.rs`, `responder.rs` and `browse.rs` are pure; `runner.rs` has the sockets.
 
+pub(crate) mod browse;
 pub(crate) mod names;
 pub(crate) mod responder;
 pub(crate) mod runner;

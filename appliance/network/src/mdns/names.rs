@@ -1,6 +1,7 @@
 //! The names and records of this node. Pure.
 
 use crate::dns::{A, IN, NSEC, Name, PTR, Record, SRV, TXT};
+use model::DeviceId;
 use std::net::Ipv4Addr;
 
 /// The unique-record bit of a class (RFC 6762 10.2).
@@ -11,14 +12,32 @@ const OTHER_TTL: u32 = 4500;
 /// The page.
 const PORT: u16 = 1936;
 /// What kind of service this node announces.
-pub(crate) const SERVICES: [&str; 2] = ["_http", "_bramble"];
+pub(crate) const SERVICES: [&str; 2] = ["_http", BOARD];
+/// The one by which boards find each other.
+pub(crate) const BOARD: &str = "_bramble";
+/// Longer words are cut: a pair has at most 255 bytes (RFC 6763 6.1).
+const LONGEST: usize = 64;
 /// The name that several nodes share.
 const ALIAS: &str = "bramble";
+
+/// What a board says of itself to whoever looks for boards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The fingerprint of its key.
+    pub device: DeviceId,
+    /// It is somebody's already.
+    pub claimed: bool,
+    /// What board it is; empty where unknown.
+    pub model: String,
+    /// The release it runs.
+    pub release: String,
+}
 
 /// The names of a node with this label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     label: String,
+    about: Option<About>,
 }
 
 pub(crate) fn alias() -> Name {
@@ -36,14 +55,43 @@ pub(crate) fn service(kind: &str) -> Name {
 
 impl Names {
     /// `number` 1 is the host name itself, the others are for when it is taken.
-    pub(crate) fn new(host_name: &str, number: u32) -> Self {
+    pub(crate) fn new(host_name: &str, number: u32, about: Option<About>) -> Self {
         // A host name's first label; what is no letter, digit or hyphen is left out.
         let fits = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
         let label: String =
             host_name.split('.').next().unwrap_or_default().chars().filter(fits).take(50).collect();
         let label = if label.is_empty() { "node".to_owned() } else { label };
         let label = if number < 2 { label } else { format!("{label}-{number}") };
-        Self { label }
+        Self { label, about }
+    }
+
+    /// RFC 6763 6.
+    fn text(&self, kind: &str) -> Vec<u8> {
+        let mut pairs = vec!["path=/".to_owned()];
+        if let Some(about) = self.about.as_ref().filter(|_| kind == BOARD) {
+            let cut = |text: &str| -> String {
+                let mut short = String::new();
+                for letter in text.chars().filter(|c| !c.is_control()) {
+                    if short.len() + letter.len_utf8() > LONGEST {
+                        break;
+                    }
+                    short.push(letter);
+                }
+                short
+            };
+            let state = if about.claimed { "member" } else { "unclaimed" };
+            pairs.push(format!("v={}", cut(&about.release)));
+            pairs.push(format!("id={}", about.device));
+            pairs.push(format!("state={state}"));
+            pairs.push(format!("name={}", self.label));
+            pairs.push(format!("model={}", cut(&about.model)));
+        }
+        let mut text = Vec::new();
+        for pair in pairs {
+            text.push(u8::try_from(pair.len()).unwrap_or(0));
+            text.extend(pair.into_bytes());
+        }
+        text
     }
 
     /// The host name is the shared name as well.
@@ -73,9 +121,7 @@ impl Names {
                 data,
             };
             records.push(record(SRV, HOST_TTL, place));
-            let text = b"path=/";
-            let length = u8::try_from(text.len()).unwrap_or(0);
-            records.push(record(TXT, OTHER_TTL, [&[length], &text[..]].concat()));
+            records.push(record(TXT, OTHER_TTL, self.text(kind)));
         }
         records
     }

@@ -5,7 +5,7 @@ use crate::dns::{
     A, ANY, AUTHORITATIVE, IN, Message, Name, OPCODE, PTR, Question, RESPONSE, Record,
 };
 use crate::facts::LiveLink;
-use crate::mdns::names::{FLUSH, Names, alias, host_record, nothing_else};
+use crate::mdns::names::{About, FLUSH, Names, alias, host_record, nothing_else};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -83,6 +83,7 @@ enum Which {
 pub(crate) struct Responder {
     host_name: String,
     number: u32,
+    about: Option<About>,
     names: Names,
     own: State,
     /// None: the own name is the shared one.
@@ -101,7 +102,8 @@ impl Responder {
         Self {
             host_name: String::new(),
             number: 1,
-            names: Names::new("", 1),
+            about: None,
+            names: Names::new("", 1, None),
             own: State::Held { again: None },
             shared: None,
             conflicts: 0,
@@ -135,7 +137,7 @@ impl Responder {
             out = self.goodbye();
             self.host_name = name.to_owned();
             self.number = 1;
-            self.names = Names::new(name, 1);
+            self.names = Names::new(name, 1, self.about.clone());
         }
         self.links = chosen;
         let links = &self.links;
@@ -147,6 +149,18 @@ impl Responder {
             self.begin(Which::Alias, now, PROBE_PAUSE);
         }
         out
+    }
+
+    /// Takes over what this board says of itself. RFC 6762 8.4: what changed is announced anew.
+    pub(crate) fn describe(&mut self, about: Option<About>, now: Duration) {
+        if about == self.about {
+            return;
+        }
+        self.about = about;
+        self.names = Names::new(&self.host_name, self.number, self.about.clone());
+        if self.own.held() {
+            self.own = State::Held { again: Some(now) };
+        }
     }
 
     fn begin(&mut self, which: Which, now: Duration, wait: Duration) {
@@ -357,7 +371,7 @@ impl Responder {
             Which::Own => {
                 self.conflicts = self.conflicts.saturating_add(1);
                 self.number = self.number.saturating_add(1);
-                self.names = Names::new(&self.host_name, self.number);
+                self.names = Names::new(&self.host_name, self.number, self.about.clone());
                 self.begin(Which::Own, now, PROBE_PAUSE);
                 if self.shared.is_none() {
                     self.begin(Which::Alias, now, STANDBY);

@@ -315,7 +315,7 @@ fn what_a_reflector_repeats_is_no_conflict() {
         }
     }
     assert_eq!(node.due(), None, "settled");
-    assert_eq!((said, &node.names), (20, &Names::new("web01", 1)));
+    assert_eq!((said, &node.names), (20, &Names::new("web01", 1, None)));
     assert!(node.own.held() && node.shared.unwrap().held());
 }
 
@@ -363,4 +363,33 @@ fn noise_from_the_neighbours_changes_little_and_costs_little() {
     let numbers = (2..2000).map(|n| name(&format!("web01-{n}"))).chain([name("web01")]);
     let held: usize = numbers.map(|n| air.who(&n).len()).sum();
     assert_eq!(held, 1, "when they are quiet it has a name again");
+}
+
+#[test]
+fn what_changed_about_a_board_is_announced_anew() {
+    let mut air = Air::new(&["web01"]);
+    let about = |claimed| About {
+        device: "ab".repeat(32).parse().unwrap(),
+        claimed,
+        model: "Pi".to_owned(),
+        release: "1".to_owned(),
+    };
+    let now = air.now;
+    air.nodes[0].1.describe(Some(about(false)), now);
+    air.pass(Duration::from_secs(5));
+    let texts = |air: &Air| {
+        let all = air.said.iter().flat_map(|(_, output)| &output.message.answers);
+        let texts = all.filter(|r| r.kind == TXT && r.name.is_under(&service("_bramble")));
+        texts.map(|r| String::from_utf8_lossy(&r.data).into_owned()).collect::<Vec<_>>()
+    };
+    assert!(texts(&air).iter().all(|t| t.contains("state=unclaimed")), "{:?}", texts(&air));
+    air.said.clear();
+    let now = air.now;
+    air.nodes[0].1.describe(Some(about(false)), now);
+    air.pass(Duration::from_secs(5));
+    assert_eq!(texts(&air).len(), 0, "nothing new");
+    let now = air.now;
+    air.nodes[0].1.describe(Some(about(true)), now);
+    air.pass(Duration::from_secs(5));
+    assert!(texts(&air).iter().all(|t| t.contains("state=member")) && !texts(&air).is_empty());
 }

@@ -3,6 +3,8 @@
 use crate::chance::Chance;
 use crate::dns::Message;
 use crate::facts::{Facts, LiveLink};
+use crate::mdns::browse::{Browser, ServiceSeen, seen};
+use crate::mdns::names::About;
 use crate::mdns::responder::{GROUP, Output, PORT, Responder};
 use crate::uptime;
 use control::Shutdown;
@@ -13,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// RFC 6762 17: no message is longer than a packet.
@@ -39,9 +41,18 @@ impl Drop for Ear {
     }
 }
 
+/// What is said of this board, and who wants to know of others.
+pub(crate) struct Words {
+    pub(crate) about: Option<Arc<dyn Fn() -> About + Send + Sync>>,
+    pub(crate) found: Option<Arc<dyn Fn(ServiceSeen) + Send + Sync>>,
+    /// Somebody looks for boards.
+    pub(crate) wanted: Arc<Notify>,
+}
+
 /// Answers until shutdown.
-pub(crate) async fn run(mut facts: watch::Receiver<Facts>, shutdown: Shutdown) {
+pub(crate) async fn run(mut facts: watch::Receiver<Facts>, words: Words, shutdown: Shutdown) {
     let mut responder = Responder::new(Chance::new());
+    let mut browser = Browser::default();
     let mut ears: BTreeMap<u32, Ear> = BTreeMap::new();
     let (sender, mut arrivals) = mpsc::channel::<Arrival>(QUEUE);
     let mut garbage: u64 = 0;
@@ -52,13 +63,26 @@ pub(crate) async fn run(mut facts: watch::Receiver<Facts>, shutdown: Shutdown) {
         send(&ears, &farewell).await;
         let deaf = listen(&mut ears, responder.links(), &sender);
         let news = loop {
+            responder.describe(words.about.as_ref().map(|about| about()), uptime::now());
             let out = responder.tick(uptime::now());
             send(&ears, &out).await;
-            let due = responder.due().map(|due| due.saturating_sub(uptime::now()));
-            let pause = due.map_or(LOOK, |due| due.min(LOOK)).min(if deaf { RETRY } else { LOOK });
+            if let Some(question) = browser.tick(uptime::now()) {
+                let ask = |link: &LiveLink| Output {
+                    link: link.index,
+                    to: None,
+                    message: question.clone(),
+                };
+                let out: Vec<Output> = responder.links().iter().map(ask).collect();
+                send(&ears, &out).await;
+            }
+            let due = responder.due().into_iter().chain(browser.due()).min();
+            let due = due.map(|due| due.saturating_sub(uptime::now()));
+            let look = if deaf || words.about.is_some() { RETRY } else { LOOK };
+            let pause = due.map_or(look, |due| due.min(look));
             tokio::select! {
                 changed = facts.changed() => break changed.is_ok(),
                 () = shutdown.requested() => break false,
+                () = words.wanted.notified() => browser.ask(uptime::now()),
                 arrival = arrivals.recv() => {
                     let Some((link, from, bytes)) = arrival else { break false };
                     let Some(message) = Message::parse(&bytes) else {
@@ -66,6 +90,15 @@ pub(crate) async fn run(mut facts: watch::Receiver<Facts>, shutdown: Shutdown) {
                         tracing::trace!("{garbage} messages made no sense, the last from {from}");
                         continue;
                     };
+                    if let Some(found) = &words.found {
+                        // RFC 6762 11: only neighbours, and not this node itself.
+                        let heard = message.is_response()
+                            && from.port() == PORT
+                            && near(&ears, link, *from.ip());
+                        let boards =
+                            if heard { seen(&message, *from.ip()) } else { Vec::new() };
+                        boards.into_iter().for_each(|board| found(board));
+                    }
                     let out = responder.message(link, from, &message, uptime::now());
                     send(&ears, &out).await;
                 }
@@ -79,6 +112,13 @@ pub(crate) async fn run(mut facts: watch::Receiver<Facts>, shutdown: Shutdown) {
             return;
         }
     }
+}
+
+/// Somebody else on the same link.
+fn near(ears: &BTreeMap<u32, Ear>, link: u32, from: Ipv4Addr) -> bool {
+    let own = ears.values().any(|ear| ear.link.address.addr() == from);
+    let link = ears.get(&link).map(|ear| ear.link.address);
+    !own && link.is_some_and(|address| address.contains(from) || from.is_link_local())
 }
 
 /// Opens and closes sockets; true when one could not be opened.
