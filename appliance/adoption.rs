@@ -147,40 +147,67 @@ fn unpack(bytes: &[u8]) -> Option<Gift> {
     Some(Gift { keys: String::from_utf8(keys.to_vec()).ok()?, document: document.to_vec() })
 }
 
-/// The page's list of boards, on the channel.
-pub(crate) struct PageAdoption(pub(crate) cluster::Handle);
+/// What this board says over mDNS.
+pub(crate) fn about(
+    device: DeviceId,
+    household: Arc<Household>,
+) -> Arc<dyn Fn() -> network::About + Send + Sync> {
+    use cluster::Household;
+    Arc::new(move || network::About {
+        device: device.clone(),
+        claimed: household.claimed(),
+        model: household.model(),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// What others say over mDNS, told to whoever looks for boards.
+pub(crate) fn found(cluster: cluster::Handle) -> Arc<dyn Fn(network::ServiceSeen) + Send + Sync> {
+    Arc::new(move |seen| {
+        let mut hint = cluster::Hint::new(seen.device, seen.name, seen.claimed);
+        (hint.model, hint.release) = (seen.model, seen.release);
+        cluster.hint(hint, &seen.addresses);
+    })
+}
+
+/// The page's list of boards, on the channel and over mDNS.
+pub(crate) struct PageAdoption {
+    pub(crate) cluster: cluster::Handle,
+    pub(crate) network: network::Handle,
+}
 
 impl webui::Adoption for PageAdoption {
     fn found(&self) -> Vec<FoundBoard> {
-        self.0.found()
+        self.network.browse();
+        self.cluster.found()
     }
     fn look_at(&self, address: Ipv4Addr) -> webui::Answer<'_, FoundBoard> {
-        Box::pin(async move { self.0.look_at(address).await.map_err(|e| e.to_string()) })
+        Box::pin(async move { self.cluster.look_at(address).await.map_err(|e| e.to_string()) })
     }
     fn begin(&self, device: &DeviceId, as_node: Option<&NodeId>) -> webui::Answer<'_, Offer> {
         let (device, node) = (device.clone(), as_node.cloned());
-        Box::pin(
-            async move { self.0.begin(&device, node.as_ref()).await.map_err(|e| e.to_string()) },
-        )
+        Box::pin(async move {
+            self.cluster.begin(&device, node.as_ref()).await.map_err(|e| e.to_string())
+        })
     }
     fn blink(&self, device: &DeviceId) -> webui::Answer<'_, ()> {
         let device = device.clone();
-        Box::pin(async move { self.0.blink(&device).await.map_err(|e| e.to_string()) })
+        Box::pin(async move { self.cluster.blink(&device).await.map_err(|e| e.to_string()) })
     }
     fn confirm(&self, device: &DeviceId) -> webui::Answer<'_, NodeId> {
         let device = device.clone();
-        Box::pin(
-            async move { self.0.confirm(&device, Verified::Code).await.map_err(|e| e.to_string()) },
-        )
+        Box::pin(async move {
+            self.cluster.confirm(&device, Verified::Code).await.map_err(|e| e.to_string())
+        })
     }
     fn cancel(&self, device: &DeviceId) {
-        self.0.cancel(device);
+        self.cluster.cancel(device);
     }
     fn progress(&self) -> Vec<Joining> {
-        self.0.progress()
+        self.cluster.progress()
     }
     fn asked(&self) -> Option<Asked> {
-        self.0.asked()
+        self.cluster.asked()
     }
 }
 

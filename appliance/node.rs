@@ -6,7 +6,7 @@ use crate::adapters::{
     PageFailover, PageJournal, PageLog, PageProbe, PageSessions, PageTrials, Will, bear_witness,
     serve_mirror,
 };
-use crate::adoption::{Household, PageAdoption};
+use crate::adoption::{Household, PageAdoption, about, found};
 use crate::cli::admin_everywhere;
 use crate::device;
 use crate::password::{self, PagePassword};
@@ -96,7 +96,6 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let access_log = options.access_log.as_ref().map(open_log).transpose()?;
 
     let (trigger, shutdown) = Shutdown::new();
-    let network = aboard.as_ref().map(Aboard::network).unwrap_or_default();
     let again = Arc::new(Notify::new());
     let household = Arc::new(Household {
         node: id.clone(),
@@ -107,6 +106,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         again: again.clone(),
         replaced: Mutex::default(),
     });
+    let network = network::Options {
+        about: Some(about(key.identity.device().clone(), household.clone())),
+        ..aboard.as_ref().map(Aboard::network).unwrap_or_default()
+    };
     let channel = cluster::Options::new(
         key.identity,
         device::pins(control.clone()),
@@ -200,7 +203,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
             journal,
         }),
         radio,
-        adoption: Some(Arc::new(PageAdoption(house.cluster.clone()))),
+        adoption: Some(Arc::new(PageAdoption {
+            cluster: house.cluster.clone(),
+            network: house.network.clone(),
+        })),
         probes: Some(doer),
         probe: Some(Arc::new(PageProbe(house.network.clone()))),
         trials: Some(Arc::new(PageTrials(house.network.clone()))),
@@ -294,7 +300,11 @@ impl House {
             control.watch(),
             reporter(Subsystem::Network),
             shutdown.clone(),
-            network::Options { confirm: Some(confirm), ..network },
+            network::Options {
+                confirm: Some(confirm),
+                found: Some(found(cluster.clone())),
+                ..network
+            },
         );
         let server = server::start(
             control.watch(),
