@@ -298,3 +298,32 @@ fn a_cable_pulled_under_traffic_costs_visitors_little() {
     figures.publish().unwrap();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
+
+#[test]
+fn with_nobody_around_it_is_the_operators_word_that_counts() {
+    let options = Options::new(env!("CARGO_BIN_EXE_bramble")).password(PASSWORD);
+    let lab = Lab::start(&options.confirm_within(WITHIN).start(&["web02"])).unwrap();
+    let old = Api::new(&lab, "web02", PASSWORD);
+    old.wait_status(PATIENCE, "web02 to be there", |_| Some(())).unwrap();
+    let new = Api::at(&lab, "192.168.1.31:1936".parse().unwrap(), PASSWORD);
+    let keep = lab::http::Request::new("POST", "/api/v1/network/keep");
+
+    assert_eq!(old.send(&keep).unwrap().status, 409, "nothing is tried");
+    change_eth0(&old, "web02", "192.168.1.31/24", "192.168.1.1");
+    addresses(&lab, "web02", &["192.168.1.11/24", "192.168.1.31/24"]);
+    let refused = wait::until(PATIENCE, "a word on where to keep it", || {
+        let answer = old.send(&keep).map_err(|e| e.to_string())?;
+        let text = answer.text();
+        if text.contains("http://192.168.1.31:1936/") { Ok(answer.status) } else { Err(text) }
+    });
+    assert_eq!(refused.unwrap(), 409);
+    assert_eq!(new.send(&keep).unwrap().status, 204);
+    assert_eq!(trial(&new, "web02", "kept")["state"]["by"], "the operator");
+    addresses(&lab, "web02", &["192.168.1.31/24"]);
+
+    change_eth0(&new, "web02", "192.168.1.32/24", "192.168.1.1");
+    addresses(&lab, "web02", &["192.168.1.31/24", "192.168.1.32/24"]);
+    addresses(&lab, "web02", &["192.168.1.31/24"]);
+    let over = trial(&new, "web02", "taken_back");
+    assert!(over["state"]["why"].as_str().unwrap().contains("nobody opened the page"), "{over}");
+}

@@ -153,6 +153,7 @@ fn resources() -> Router<App> {
         .route("/api/v1/sites/{name}/approve", post(api::sites::approve_now))
         .route("/api/v1/firmware", get(api::firmware::get).put(api::firmware::put))
         .route("/api/v1/log", get(api::log::get))
+        .route("/api/v1/network/keep", post(api::network::keep_now))
         .route("/api/v1/audit", get(api::audit::get))
         .route("/api/v1/nodes/{node}/log", get(api::nodes::log))
         .route("/api/v1/nodes/{node}/blink", post(api::nodes::blink))

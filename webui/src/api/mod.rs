@@ -5,6 +5,7 @@ pub(crate) mod board;
 pub(crate) mod failover;
 pub(crate) mod firmware;
 pub(crate) mod log;
+pub(crate) mod network;
 pub(crate) mod nodes;
 pub(crate) mod servers;
 pub(crate) mod settings;

@@ -91,6 +91,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("/stats;csv", &["GET"]),
     ("/stats;json;norefresh", &["GET"]),
     ("/metrics", &["GET"]),
+    ("/api/v1/network/keep", &["POST"]),
     ("/api/v1/settings", &["GET", "PUT"]),
     ("/api/v1/status", &["GET"]),
     ("/api/v1/backends/webservers/servers/web01-eth", &["PATCH"]),

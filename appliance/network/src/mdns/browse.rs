@@ -150,7 +150,7 @@ mod tests {
             addresses: vec![from, Ipv4Addr::new(192, 168, 1, 10)],
         };
         let through_the_wire = Message::parse(&answer().bytes()).unwrap();
-        assert_eq!(seen(&through_the_wire, from), [expected.clone()]);
+        assert_eq!(seen(&through_the_wire, from), [expected]);
         // A goodbye is no news, nor is another service or a node that says nothing of itself.
         let mut gone = answer();
         gone.answers.iter_mut().for_each(|r| r.ttl = 0);
@@ -160,7 +160,7 @@ mod tests {
         let claimed = About { claimed: true, ..about() };
         let names = Names::new("web01", 1, Some(claimed));
         let message = Message { additionals: names.unique(from), ..Message::default() };
-        assert_eq!(seen(&message, from)[0].claimed, true);
+        assert!(seen(&message, from)[0].claimed);
     }
 
     #[test]
