@@ -116,7 +116,13 @@ fn trace(n: usize) -> Vec<String> {
 
 fn compare(ours: &[String], theirs: &[String], requests: &[String], what: &str) {
     for (at, request) in requests.iter().enumerate().take(ours.len()) {
-        assert_eq!(ours[at], theirs[at], "{what}: request {at}: ours, HAProxy's\n{request}");
+        assert_eq!(
+            ours[at],
+            theirs[at],
+            "{what}: request {at}: ours, HAProxy's\n{request}\n{:?}\n{:?}",
+            &ours[..10],
+            &theirs[..10]
+        );
     }
 }
 
