@@ -95,6 +95,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        if self.shared.connections.now() >= self.shared.maxconn {
+            self.shared.room.notify_waiters();
+        }
         self.shared.connections.leave();
         let live = &self.frontend.live;
         let before = live.traffic.current.now();
@@ -410,6 +413,7 @@ impl Client {
                     0,
                 ],
                 retries: 0,
+                before: [0, 0],
                 redispatched: false,
                 line,
             });

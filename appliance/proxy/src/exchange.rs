@@ -1,10 +1,10 @@
 //! One request: chooses a server, connects, relays, tries again where that is harmless, counts
 //! and logs.
 
+use crate::admit::{Admitted, Busy, Denied, admit};
 use crate::balance::key;
 use crate::client::{Client, Ticket};
 use crate::config::{Backend, Frontend, Server};
-use crate::live::{ServerLive, Traffic};
 use crate::log::{Line, Termination};
 use crate::persist::{self, Aftermath, Keep};
 use crate::pool::Upstream;
@@ -15,7 +15,7 @@ use crate::response::Asked;
 use crate::rules::{self, Prepared, Verdict};
 use crate::shared::Shared;
 use crate::tunnel;
-use model::SendProxy;
+use model::{RetryOn, SendProxy};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,43 +39,13 @@ pub(crate) enum After {
     Linger,
 }
 
-/// A request under way at a backend or server.
-struct Busy<'a> {
-    traffic: &'a Traffic,
-    server: Option<(&'a ServerLive, &'a Backend)>,
-}
-
-impl<'a> Busy<'a> {
-    fn backend(backend: &'a Backend) -> Self {
-        let traffic = &backend.live.traffic;
-        traffic.current.enter();
-        traffic.total.up();
-        Self { traffic, server: None }
-    }
-
-    fn server(server: &'a ServerLive, backend: &'a Backend) -> Self {
-        let traffic = &server.traffic;
-        traffic.current.enter();
-        traffic.total.up();
-        server.chosen.up();
-        server.touched.set(backend.live.tick());
-        Self { traffic, server: Some((server, backend)) }
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.traffic.current.leave();
-        if let Some((server, backend)) = self.server {
-            server.touched.set(backend.live.tick());
-        }
-    }
-}
-
 /// What the log line and the counters need in the end.
 #[derive(Default)]
 struct Story {
     server: Option<usize>,
+    queued_ms: u64,
+    /// How many were before it in the server's queue and in the backend's.
+    before: [u64; 2],
     connected_ms: Option<u64>,
     response_ms: Option<u64>,
     status: Option<u16>,
@@ -199,12 +169,31 @@ async fn balance(
     let mut catch_breath = false;
     let mut repeated = 0;
     let mut failure = (503, Termination::NO_SERVER);
+    // Without `option redispatch` the same server is tried again.
+    let mut again = None;
     loop {
+        // Who is led to one server waits for this one, unless its queue is full.
         let own = plan.as_ref().and_then(|p| p.server).filter(|own| Some(*own) != avoid);
-        let Some(index) = own.or_else(|| backend.live.pick(backend, hash, avoid)) else {
-            backend.live.econ.up();
-            return (give_up(client, ticket, story, failure.0).await, failure.1);
+        let usable = |i: &usize| backend.servers.get(*i).is_some_and(|s| s.live.is_up());
+        let led = again.or(own);
+        let bound = led.is_some() || hash.is_some();
+        let pick = |anyone: bool| {
+            let led = led.filter(|i| !anyone && usable(i));
+            led.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
         };
+        let Admitted { index, busy: _busy, waited, before } =
+            match admit(client, backend, bound, pick).await {
+                Ok(admitted) => admitted,
+                Err(denied) => {
+                    if denied == Denied::TooLong {
+                        failure = (503, Termination::QUEUE_TIMEOUT);
+                    }
+                    backend.live.econ.up();
+                    return (give_up(client, ticket, story, failure.0).await, failure.1);
+                }
+            };
+        story.queued_ms += waited;
+        story.before = before;
         let server = &backend.servers[index];
         if let Some(before) = story.server {
             if before != index {
@@ -217,7 +206,6 @@ async fn balance(
             }
         }
         story.server = Some(index);
-        let _busy = Busy::server(&server.live, backend);
         server.live.last_request.set(client.worker.now());
         let begun = client.worker.now();
         let found = find(client, ticket, backend, server, fresh_only).await;
@@ -242,6 +230,7 @@ async fn balance(
                 story.retries += 1;
                 server.live.retries.up();
                 avoid = Some(index);
+                again = (!backend.settings.redispatch && server.live.is_up()).then_some(index);
                 catch_breath = true;
                 continue;
             }
@@ -275,6 +264,16 @@ async fn balance(
                 server.live.eresp.up();
                 let after = give_up(client, ticket, story, 502).await;
                 return (after, Termination::SERVER_HEAD);
+            }
+            Finish::Again(status, termination) => {
+                server.live.eresp.up();
+                if story.retries >= u32::from(backend.settings.retries) {
+                    return (give_up(client, ticket, story, status).await, termination);
+                }
+                story.retries += 1;
+                server.live.retries.up();
+                avoid = Some(index);
+                catch_breath = false;
             }
             Finish::Done(after, termination) => {
                 let total = client.worker.now() - ticket.received;
@@ -387,6 +386,8 @@ async fn connect(client: &Client, server: &Server, limit: u64) -> Result<TcpStre
 enum Finish {
     /// Nothing was answered, and the request may be sent again.
     Repeat,
+    /// The operator wants it tried again (HAProxy `retry-on`); else this is the answer.
+    Again(u16, Termination),
     /// The client has (part of) a response.
     Done(After, Termination),
     /// The client gets an answer of ours.
@@ -405,6 +406,8 @@ async fn relay(
     let may_stay = client.may_stay();
     let worker = std::rc::Rc::clone(&client.worker);
     let live = Arc::clone(&upstream.server);
+    let retry = retries(ticket, backend, story);
+    let unwanted: Vec<u16> = retry.iter().filter_map(|r| r.status()).collect();
     let request = &mut ticket.request;
     let now = worker.now();
     let mut relay = Relay {
@@ -424,6 +427,7 @@ async fn relay(
         },
         body: &mut request.body,
         repeatable,
+        unwanted: &unwanted,
         ended: live.standing.ended(),
         client_limit: u64::from(client.frontend.settings.timeout_client.0),
         server_limit: u64::from(backend.settings.timeout_server.0),
@@ -502,6 +506,16 @@ async fn relay(
             Finish::Done(After::Close, Termination::NORMAL)
         }
         End::NoAnswer if repeatable && !touched => Finish::Repeat,
+        End::NoAnswer if !touched && retry.contains(&RetryOn::EmptyResponse) => {
+            Finish::Again(502, Termination::SERVER_HEAD)
+        }
+        End::BadHead if !touched && retry.contains(&RetryOn::JunkResponse) => {
+            Finish::Again(502, Termination::BAD_HEAD)
+        }
+        End::ServerSlow if !touched && retry.contains(&RetryOn::ResponseTimeout) => {
+            Finish::Again(504, Termination::SERVER_SLOW)
+        }
+        End::Unwanted(status) => Finish::Again(status, Termination::NORMAL),
         End::NoAnswer | End::BrokenHead => {
             live.eresp.up();
             live.server_aborts.up();
@@ -561,6 +575,15 @@ async fn relay(
     }
 }
 
+/// What is tried again for this request: nothing that carries content, changes something or has
+/// been tried often enough.
+fn retries<'a>(ticket: &Ticket, backend: &'a Backend, story: &Story) -> &'a [RetryOn] {
+    let wanted = backend.settings.retry_on.as_slice();
+    let harmless = ticket.request.body.is_done() && ticket.request.repeat != Repeat::Never;
+    let left = story.retries < u32::from(backend.settings.retries);
+    if wanted.is_empty() || !harmless || !left { &[] } else { wanted }
+}
+
 /// What this says of the server, if anything (HAProxy `observe layer7`: 5xx but for 501 and 505,
 /// and no or broken answers, are bad).
 fn observed(end: End, status: Option<u16>) -> Option<bool> {
@@ -575,7 +598,9 @@ fn observed(end: End, status: Option<u16>) -> Option<bool> {
             | End::ServerSilent,
             _,
         ) => Some(false),
-        (_, Some(status)) => Some(status < 500 || status == 501 || status == 505),
+        (End::Unwanted(status), _) | (_, Some(status)) => {
+            Some(status < 500 || status == 501 || status == 505)
+        }
         (_, None) => None,
     }
 }
@@ -624,7 +649,7 @@ fn write_log(
         backend: backend.map_or(name, |b| b.settings.name.as_str()),
         server: server.map_or("<NOSRV>", |s| s.name.as_str()),
         request: Some(ticket.received - ticket.began),
-        queue: server.map(|_| 0),
+        queue: server.map(|_| story.queued_ms),
         connect: story.connected_ms,
         response: story.response_ms,
         total: client.worker.now() - ticket.began,
@@ -638,6 +663,7 @@ fn write_log(
             counts[1],
         ],
         retries: story.retries,
+        before: story.before,
         redispatched: story.redispatched,
         line: &ticket.line,
     });

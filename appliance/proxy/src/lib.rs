@@ -26,6 +26,7 @@
 //! log goes to a writer it is given.
 
 mod access;
+mod admit;
 mod answer;
 mod balance;
 mod check;
@@ -45,6 +46,7 @@ mod persist;
 mod pool;
 mod preflight;
 mod proxy_protocol;
+mod queue;
 mod relay;
 mod request;
 mod response;

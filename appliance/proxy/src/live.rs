@@ -7,6 +7,7 @@ use crate::balance::{Balancer, Candidate, Load, SCALE};
 use crate::config::Backend;
 use crate::health::Fsm;
 use crate::persist::stick::{Changes, Stick};
+use crate::queue::Queue;
 use crate::standing::{Standing, Verdict};
 use model::status::CheckStatus;
 use std::net::SocketAddrV4;
@@ -53,6 +54,15 @@ impl Gauge {
             self.max.fetch_max(now, Relaxed);
         }
         now
+    }
+    /// Enters if there are fewer than `limit`.
+    pub(crate) fn enter_below(&self, limit: u64) -> bool {
+        let more = |now: u64| (now < limit).then_some(now + 1);
+        let entered = self.now.fetch_update(Relaxed, Relaxed, more);
+        if let Ok(before) = entered {
+            self.max.fetch_max(before + 1, Relaxed);
+        }
+        entered.is_ok()
     }
     pub(crate) fn leave(&self) {
         self.now.fetch_sub(1, Relaxed);
@@ -192,6 +202,8 @@ pub(crate) struct BackendLive {
     pub(crate) traffic: Traffic,
     pub(crate) econ: Counter,
     pub(crate) uptime: Mutex<Uptime>,
+    /// Who waits for any of its servers.
+    pub(crate) queue: Queue,
     /// Changes with everything that can change who can be chosen.
     version: AtomicU64,
     turn: Mutex<(u64, Balancer)>,
@@ -208,6 +220,7 @@ impl BackendLive {
             traffic: Traffic::default(),
             econ: Counter::default(),
             uptime: Mutex::new(Uptime::new(now)),
+            queue: Queue::default(),
             version: AtomicU64::new(1),
             turn: Mutex::default(),
             warming: AtomicBool::new(false),
@@ -303,6 +316,8 @@ pub(crate) struct ServerLive {
     /// Tells its connections from those of a former server of the same name.
     pub(crate) id: u64,
     pub(crate) standing: Standing,
+    /// Who waits for this very server.
+    pub(crate) queue: Queue,
     pub(crate) checked: Mutex<Checked>,
     pub(crate) traffic: Traffic,
     pub(crate) econ: Counter,
@@ -330,6 +345,7 @@ impl ServerLive {
         Self {
             id,
             standing: Standing::new(address, check.enabled),
+            queue: Queue::default(),
             checked: Mutex::new(Checked::new(check, now)),
             traffic: Traffic::default(),
             econ: Counter::default(),

@@ -22,6 +22,8 @@ impl Termination {
     pub(crate) const NO_SERVER: Self = Self(*b"SC");
     /// A server could not be connected to in time.
     pub(crate) const CONNECT_TIMEOUT: Self = Self(*b"sC");
+    /// No server had room in time.
+    pub(crate) const QUEUE_TIMEOUT: Self = Self(*b"sQ");
     /// The server broke off before its response's head.
     pub(crate) const SERVER_HEAD: Self = Self(*b"SH");
     /// The server's response could not be trusted.
@@ -66,6 +68,8 @@ pub(crate) struct Line<'a> {
     /// Connections of the process, of the frontend, requests of the backend, of the server.
     pub(crate) counts: [u64; 4],
     pub(crate) retries: u32,
+    /// How many were before it in the server's queue and in the backend's.
+    pub(crate) before: [u64; 2],
     pub(crate) redispatched: bool,
     /// As it came.
     pub(crate) line: &'a [u8],
@@ -97,7 +101,11 @@ pub(crate) fn write(out: &mut Vec<u8>, l: &Line<'_>) {
             out.push(b'+');
         }
         number(out, u64::from(l.retries));
-        out.extend_from_slice(b" 0/0 \"");
+        out.push(b' ');
+        number(out, l.before[0]);
+        out.push(b'/');
+        number(out, l.before[1]);
+        out.extend_from_slice(b" \"");
         text(out, if l.line.is_empty() { b"<BADREQ>" } else { l.line });
         out.extend_from_slice(b"\"\n");
         Ok(())
@@ -171,6 +179,7 @@ mod tests {
             termination: Termination::NORMAL,
             counts: [1, 1, 1, 1],
             retries: 0,
+            before: [0, 0],
             redispatched: false,
             line: b"GET /index.html HTTP/1.1",
         }

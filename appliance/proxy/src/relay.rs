@@ -48,6 +48,8 @@ pub(crate) enum End {
     BadBody,
     /// The requests of this server are broken off.
     Killed,
+    /// An answer with one of the statuses that are tried again.
+    Unwanted(u16),
 }
 
 /// The two ends, the message and what is known of it so far.
@@ -64,6 +66,8 @@ pub(crate) struct Relay<'a> {
     pub(crate) body: &'a mut Body,
     /// Nothing is lost when the request is sent again.
     pub(crate) repeatable: bool,
+    /// Statuses that are tried again instead of passed on.
+    pub(crate) unwanted: &'a [u16],
     /// What the server's number for breaking requests off was at the start.
     pub(crate) ended: u64,
     pub(crate) client_limit: u64,
@@ -297,6 +301,9 @@ impl Relay<'_> {
                     }
                     if response.status == 101 && !self.body.is_done() {
                         return Err(End::BadHead);
+                    }
+                    if self.unwanted.contains(&response.status) && self.interims == 0 {
+                        return Err(End::Unwanted(response.status));
                     }
                     if let Some(aftermath) = self.aftermath {
                         aftermath.run(response.status, &mut self.down, start);

@@ -6,6 +6,19 @@ use crate::live::{Counter, Gauge, lock};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+
+/// Descriptors for everything that is no connection of a visitor or to a server.
+const RESERVE: u64 = 200;
+/// More than this is no Raspberry Pi's business.
+const MOST: u64 = 100_000;
+
+/// HAProxy's rule for a global `maxconn` nobody has set: each connection of a visitor may need
+/// another one to a server, and all of them a descriptor.
+fn most_connections() -> u64 {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    (files.unwrap_or(u64::MAX).saturating_sub(RESERVE) / 2).clamp(100, MOST)
+}
 
 /// The proxy's common state.
 #[derive(Debug)]
@@ -21,6 +34,10 @@ pub(crate) struct Shared {
     pub(crate) listeners: AtomicUsize,
     /// Connections of visitors.
     pub(crate) connections: Gauge,
+    /// The most of them (HAProxy's global `maxconn`).
+    pub(crate) maxconn: u64,
+    /// Wakes listeners that wait because there are as many.
+    pub(crate) room: Notify,
     pub(crate) accept_errors: Counter,
     /// The process is about to end: idle connections go, the others finish.
     pub(crate) draining: AtomicBool,
@@ -40,6 +57,8 @@ impl Shared {
             health_epoch: AtomicU64::new(0),
             listeners: AtomicUsize::new(0),
             connections: Gauge::default(),
+            maxconn: most_connections(),
+            room: Notify::new(),
             accept_errors: Counter::default(),
             draining: AtomicBool::new(false),
             access: AccessLog::default(),

@@ -6,8 +6,8 @@ use crate::shared::Shared;
 use crate::standing::Verdict;
 use model::Endpoint;
 use model::status::{
-    AgentStatus, BackendStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, QueueCounters,
-    ServerStatus, TrafficCounters,
+    AgentStatus, BackendStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, ServerStatus,
+    TrafficCounters,
 };
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
@@ -23,7 +23,7 @@ pub(crate) fn proxy(shared: &Shared, open: &BTreeSet<SocketAddrV4>, threads: usi
         frontends: config.frontends.iter().map(|f| frontend(f, id(), open)).collect(),
         backends: config.backends.iter().map(|b| backend(b, id(), shared, now)).collect(),
         curr_conns: shared.connections.now(),
-        maxconn: 0,
+        maxconn: shared.maxconn,
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
     }
 }
@@ -78,7 +78,7 @@ fn backend(b: &Backend, iid: u32, shared: &Shared, now: Instant) -> BackendStatu
         name: b.settings.name.clone(),
         iid,
         mode: b.settings.mode,
-        queue: QueueCounters::default(),
+        queue: b.live.queue.counters(),
         balance: b.settings.balance.clone(),
         traffic: traffic(&b.live.traffic),
         http: http(&b.live.traffic),
@@ -129,7 +129,7 @@ fn server(b: &Backend, s: &Server, sid: u32, shared: &Shared, now: Instant) -> S
         effective_weight: live.standing.weight(s.weight),
         maxconn: live.standing.maxconn(s.maxconn),
         maxqueue: s.maxqueue,
-        queue: QueueCounters::default(),
+        queue: live.queue.counters(),
         agent,
         backup: s.backup,
         check_fall: b.settings.check.fall,

@@ -221,6 +221,16 @@ async fn accept(
                 continue;
             }
         }
+        let shared = &worker.shared;
+        if shared.connections.now() >= shared.maxconn {
+            tokio::select! {
+                () = shared.room.notified() => {}
+                () = &mut closing => break,
+                // One may have ended just before.
+                () = tokio::time::sleep(TICK) => {}
+            }
+            continue;
+        }
         tokio::select! {
             biased;
             accepted = listener.accept() => match accepted {

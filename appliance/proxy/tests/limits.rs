@@ -1,0 +1,196 @@
+//! Limits and queues, and what is tried again.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod common;
+
+use common::{Conn, Proxy, Scripted, free_port, server, settings, until};
+use model::{Millis, RetryOn, ServerState};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+/// A server that takes its time, and the most requests it ever had at once.
+fn slow(ms: u64) -> (Scripted, Arc<AtomicUsize>) {
+    let (now, most): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
+    let seen = Arc::clone(&most);
+    let server = Scripted::new(move |peer| {
+        while peer.request().is_some() {
+            most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+            std::thread::sleep(Duration::from_millis(ms));
+            now.fetch_sub(1, SeqCst);
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    (server, seen)
+}
+
+fn all_at_once(port: u16, count: usize) -> Vec<u16> {
+    let threads: Vec<_> = (0..count)
+        .map(|_| std::thread::spawn(move || Conn::to(port).get("/").unwrap().status))
+        .collect();
+    threads.into_iter().map(|t| t.join().unwrap()).collect()
+}
+
+#[test]
+fn more_than_a_server_takes_wait_their_turn() {
+    let (a, most) = slow(20);
+    let mut s = server("a", a.address);
+    s.maxconn = 2;
+    let proxy = Proxy::start(settings(free_port(), vec![s]));
+    assert_eq!(all_at_once(proxy.port, 20), vec![200; 20]);
+    assert!(most.load(SeqCst) <= 2, "{}", most.load(SeqCst));
+    until("all are counted", || proxy.status().backends[0].servers[0].http.hrsp_2xx == 20);
+    let back = &proxy.status().backends[0];
+    assert!(back.queue.qmax > 0 && back.queue.qcur == 0, "{:?}", back.queue);
+    assert_eq!((back.servers[0].traffic.smax, back.servers[0].maxconn), (2, 2));
+    until("they are logged", || proxy.handle.recent_log().len() == 20);
+    // TR/Tw/Tc/Tr/Ta: somebody waited, and was not the first to.
+    let log = proxy.handle.recent_log();
+    let times = |l: &String| l.split(' ').nth(4).unwrap().split('/').nth(1).unwrap().to_owned();
+    assert!(log.iter().any(|l| times(l).parse::<u64>().unwrap() > 10), "{log:?}");
+    assert!(log.iter().any(|l| !l.contains(" 0/0 \"")), "{log:?}");
+}
+
+#[test]
+fn who_finds_one_server_full_gets_another() {
+    let ((a, _), (b, most)) = (slow(400), slow(1));
+    let mut servers = vec![server("a", a.address), server("b", b.address)];
+    servers[0].maxconn = 1;
+    let proxy = Proxy::start(settings(free_port(), servers));
+    let begun = Instant::now();
+    assert_eq!(all_at_once(proxy.port, 12), vec![200; 12]);
+    // One after the other on the slow one, half of them would take more than two seconds.
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(most.load(SeqCst) >= 1);
+    assert_eq!(proxy.status().backends[0].servers[0].traffic.smax, 1);
+}
+
+#[test]
+fn nobody_waits_for_ever() {
+    let (a, _) = slow(4000);
+    let mut s = server("a", a.address);
+    s.maxconn = 1;
+    let mut all = settings(free_port(), vec![s]);
+    all.backends[0].timeout_queue = Some(Millis(300));
+    let mut proxy = Proxy::start(all);
+    let mut first = proxy.connect();
+    first.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    until("it is taken", || proxy.status().backends[0].servers[0].traffic.scur == 1);
+    let begun = Instant::now();
+    assert_eq!(proxy.connect().get("/").unwrap().status, 503);
+    assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
+    until("it is logged", || proxy.handle.recent_log().iter().any(|l| l.contains(" sQ-- ")));
+    // Who waits is told at once when there is nobody left to wait for.
+    proxy.change(|s| s.backends[0].timeout_queue = Some(Millis(20_000)));
+    let mut second = proxy.connect();
+    second.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    until("it waits", || proxy.status().backends[0].queue.qcur == 1);
+    proxy.change(|s| s.backends[0].servers[0].state = ServerState::Maint);
+    let begun = Instant::now();
+    assert_eq!(second.answer(false).unwrap().status, 503);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(first.answer(false).unwrap().body, b"ok");
+}
+
+#[test]
+fn a_visitor_who_leaves_a_queue_leaves_no_gap() {
+    let (a, _) = slow(300);
+    let mut s = server("a", a.address);
+    s.maxconn = 1;
+    let proxy = Proxy::start(settings(free_port(), vec![s]));
+    let mut conns: Vec<_> = (0..4).map(|_| proxy.connect()).collect();
+    for (i, conn) in conns.iter_mut().enumerate() {
+        conn.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let waiting = u64::try_from(i).unwrap();
+        until("it waits", || proxy.status().backends[0].queue.qcur == waiting);
+    }
+    drop(conns.remove(1));
+    for conn in &mut conns {
+        assert_eq!(conn.answer(false).unwrap().status, 200);
+    }
+}
+
+#[test]
+fn what_the_operator_names_is_tried_again() {
+    let statuses = |status: &'static str| {
+        Scripted::new(move |peer| {
+            while peer.request().is_some() {
+                peer.send(&format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
+            }
+        })
+    };
+    let (bad, good) = (statuses("503"), Scripted::named("good"));
+    let mut all =
+        settings(free_port(), vec![server("bad", bad.address), server("good", good.address)]);
+    let mut proxy = Proxy::with(all.clone(), 1, None);
+    let mut conn = proxy.connect();
+    let mut seen: Vec<u16> = (0..4).map(|_| conn.get("/").unwrap().status).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [200, 200, 503, 503], "without retry-on it is passed on");
+    proxy.change(|s| s.backends[0].retry_on = vec![RetryOn::Unavailable]);
+    (0..6).for_each(|_| assert_eq!(conn.get("/").unwrap().body, b"good"));
+    let now = proxy.status().backends[0].servers[0].clone();
+    assert!(now.wretr >= 2 && now.wredis >= 2, "{now:?}");
+    // A request that changes something is not.
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+    let mut posts: Vec<u16> = Vec::new();
+    for _ in 0..2 {
+        conn.send(post.as_bytes());
+        posts.push(conn.answer(false).unwrap().status);
+    }
+    posts.sort_unstable();
+    assert_eq!(posts, [200, 503]);
+    // The last answer is passed on rather than replaced.
+    proxy.change(|s| drop(s.backends[0].servers.pop()));
+    assert_eq!(conn.get("/").unwrap().status, 503);
+    drop(proxy);
+    // A server that says nothing.
+    let mute = Scripted::new(|peer| {
+        peer.request();
+        std::thread::sleep(Duration::from_secs(3));
+    });
+    all.frontends[0].bind = vec![format!("127.0.0.1:{}", free_port()).parse().unwrap()];
+    all.backends[0].servers[0] = server("mute", mute.address);
+    all.backends[0].timeout_server = Millis(200);
+    all.backends[0].retry_on = vec![RetryOn::ResponseTimeout];
+    let proxy = Proxy::with(all, 1, None);
+    let mut conn = proxy.connect();
+    (0..4).for_each(|_| assert_eq!(conn.get("/").unwrap().body, b"good"));
+}
+
+#[test]
+fn without_redispatch_the_same_server_is_tried() {
+    let nowhere = SocketAddrV4::new(Ipv4Addr::LOCALHOST, free_port());
+    let good = Scripted::named("good");
+    let mut all = settings(free_port(), vec![server("bad", nowhere), server("good", good.address)]);
+    all.backends[0].redispatch = false;
+    all.backends[0].retries = 2;
+    all.backends[0].timeout_connect = Millis(50);
+    let proxy = Proxy::with(all, 1, None);
+    let mut conn = proxy.connect();
+    let mut seen: Vec<u16> = (0..2).map(|_| conn.get("/").unwrap().status).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [200, 503]);
+    let bad = proxy.status().backends[0].servers[0].clone();
+    assert_eq!((bad.econ, bad.wretr, bad.wredis), (3, 2, 0));
+}
+
+/// Hundreds who send half a head each cost little and are sent away in time.
+#[test]
+fn slow_clients_are_sent_away() {
+    let good = Scripted::named("good");
+    let mut all = settings(free_port(), vec![server("good", good.address)]);
+    all.frontends[0].timeout_http_request = Millis(700);
+    let proxy = Proxy::start(all);
+    let mut slow: Vec<_> = (0..300).map(|_| proxy.connect()).collect();
+    slow.iter_mut().for_each(|c| c.send(b"GET / HTTP/1.1\r\nHost: h\r\nX: "));
+    until("they are there", || proxy.status().frontends[0].traffic.scur >= 300);
+    assert_eq!(proxy.connect().get("/").unwrap().body, b"good");
+    // One byte now and then buys no time.
+    slow.iter_mut().for_each(|c| c.send(b"y"));
+    let text = slow[0].rest(Duration::from_secs(5));
+    assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+    until("all are refused", || proxy.status().frontends[0].ereq == 300);
+}
