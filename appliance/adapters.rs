@@ -232,6 +232,9 @@ impl webui::AccessLog for PageLog {
     fn recent(&self) -> Vec<String> {
         self.0.recent_log()
     }
+    fn shut_down_sessions(&self, backend: &Name, server: &Name) -> bool {
+        self.0.shut_down_sessions(backend, server)
+    }
 }
 
 /// The page's view of the log.

@@ -131,10 +131,12 @@ pub trait MirrorApproval: Send + Sync {
     fn approve<'a>(&'a self, site: &'a Name) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
-/// The newest lines of the load balancer's access log.
+/// The load balancer of this node: its access log, and orders to it that are no settings.
 pub trait AccessLog: Send + Sync {
-    /// Newest last; empty on a node that balances nothing.
+    /// The newest lines, newest last; empty on a node that balances nothing.
     fn recent(&self) -> Vec<String>;
+    /// Breaks off the requests under way at a server; false where there is no such server.
+    fn shut_down_sessions(&self, backend: &Name, server: &Name) -> bool;
 }
 
 /// Everything the pages are joined to.

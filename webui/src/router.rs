@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
 use crate::pages::{
     account, admin, again, audit, backup, board, cluster, diagnostics, failover, firmware, history,
-    log, more, nodes, overview, sessions, sites, stats, tokens, wifi,
+    log, more, nodes, overview, sessions, sites, stats, stats_admin, tokens, wifi,
 };
 use crate::pages::{conflicts, found, network, node, roles};
 use crate::{api, assets, gate, headers, health, live, session};

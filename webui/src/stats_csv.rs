@@ -230,7 +230,7 @@ fn frontend(f: &FrontendStatus, pid: u32) -> Line {
     l.number("req_rate", f.req_rate);
     l.number("req_rate_max", f.req_rate_max);
     l.number("req_tot", f.req_tot);
-    l.text("mode", "http");
+    l.text("mode", f.mode.keyword());
     l.number("conn_rate", f.traffic.rate);
     l.number("conn_rate_max", f.traffic.rate_max);
     l.number("conn_tot", f.traffic.stot);
@@ -241,8 +241,10 @@ fn server(b: &BackendStatus, s: &ServerStatus, pid: u32) -> Line {
     let mut l = Line::default();
     l.text("pxname", b.name.as_str());
     l.text("svname", s.name.as_str());
-    l.number("qcur", 0_u64);
-    l.number("qmax", 0_u64);
+    l.number("qcur", s.queue.qcur);
+    l.number("qmax", s.queue.qmax);
+    l.maybe("slim", (s.maxconn > 0).then_some(s.maxconn));
+    l.maybe("qlimit", (s.maxqueue > 0).then_some(s.maxqueue));
     l.traffic(&s.traffic);
     l.responses(&s.http);
     l.number("dresp", 0_u64);
@@ -251,7 +253,7 @@ fn server(b: &BackendStatus, s: &ServerStatus, pid: u32) -> Line {
     l.number("wretr", s.wretr);
     l.number("wredis", s.wredis);
     l.text("status", s.status_word());
-    l.number("weight", s.weight.get());
+    l.number("weight", s.effective_weight);
     l.number("act", u64::from(!s.backup));
     l.number("bck", u64::from(s.backup));
     let checked = s.health != Health::Unchecked;
@@ -275,6 +277,18 @@ fn server(b: &BackendStatus, s: &ServerStatus, pid: u32) -> Line {
         l.number("check_rise", s.check_rise);
         l.number("check_fall", s.check_fall);
         l.number("check_health", s.check.check_health);
+        l.number("hanafail", s.check.hanafail);
+    }
+    if let Some(agent) = &s.agent {
+        let check = &agent.check;
+        l.text("agent_status", check.check_status.as_str());
+        l.maybe("agent_duration", check.check_duration);
+        l.text("last_agt", check.last_chk.as_str());
+        l.text("agent_desc", described(&check.check_status));
+        // An agent's word counts at once.
+        l.number("agent_rise", 1_u64);
+        l.number("agent_fall", 1_u64);
+        l.number("agent_health", check.check_health);
     }
     l.number("req_tot", s.traffic.stot);
     l.number("cli_abrt", s.cli_abrt);
@@ -283,12 +297,12 @@ fn server(b: &BackendStatus, s: &ServerStatus, pid: u32) -> Line {
         Some(seconds) => l.number("lastsess", seconds),
         None => l.text("lastsess", "-1"),
     }
-    l.number("qtime", 0_u64);
+    l.number("qtime", s.queue.qtime);
     l.number("ctime", s.ctime);
     l.number("rtime", s.rtime);
     l.number("ttime", s.ttime);
     l.text("addr", s.addr.to_string());
-    l.text("mode", "http");
+    l.text("mode", b.mode.keyword());
     l.number("connect", s.connect);
     l.number("reuse", s.reuse);
     l.number("srv_icur", s.srv_icur);
@@ -308,6 +322,8 @@ fn described(status: &str) -> &'static str {
         "L7TOUT" => "Layer7 timeout",
         "L7RSP" => "Layer7 invalid response",
         "L7STS" => "Layer7 wrong status",
+        "HANA" => "Health analyze",
+        "CHECKED" => "No status change",
         "SOCKERR" => "Socket error",
         "INI" => "Initializing",
         _ => "",
@@ -318,7 +334,7 @@ fn described(status: &str) -> &'static str {
 pub(crate) fn total_weight(b: &BackendStatus) -> u64 {
     let sum = |backup: bool| {
         let usable = b.servers.iter().filter(|s| s.usable() && s.backup == backup);
-        usable.map(|s| u64::from(s.weight.get())).sum::<u64>()
+        usable.map(|s| u64::from(s.effective_weight)).sum::<u64>()
     };
     match sum(false) {
         0 => sum(true),
@@ -346,8 +362,8 @@ fn backend(b: &BackendStatus, pid: u32) -> Line {
     let mut l = Line::default();
     l.text("pxname", b.name.as_str());
     l.text("svname", "BACKEND");
-    l.number("qcur", 0_u64);
-    l.number("qmax", 0_u64);
+    l.number("qcur", b.queue.qcur + sum(|s| s.queue.qcur));
+    l.number("qmax", b.queue.qmax);
     l.traffic(&b.traffic);
     l.responses(&b.http);
     l.number("dreq", 0_u64);
@@ -375,11 +391,11 @@ fn backend(b: &BackendStatus, pid: u32) -> Line {
         Some(seconds) => l.number("lastsess", seconds),
         None => l.text("lastsess", "-1"),
     }
-    l.number("qtime", 0_u64);
+    l.number("qtime", b.queue.qtime);
     l.number("ctime", average(|s| s.ctime));
     l.number("rtime", average(|s| s.rtime));
     l.number("ttime", average(|s| s.ttime));
-    l.text("mode", "http");
+    l.text("mode", b.mode.keyword());
     l.text("algo", b.balance.keyword());
     l.number("connect", sum(|s| s.connect));
     l.number("reuse", sum(|s| s.reuse));

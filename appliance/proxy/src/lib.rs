@@ -63,6 +63,7 @@ mod worker;
 pub use error::StartError;
 
 use control::{Preflight, Reporter, Shutdown, SnapshotReceiver};
+use model::Name;
 use model::status::ProxyStatus;
 use runner::{Manager, Outside};
 use shared::Shared;
@@ -162,6 +163,20 @@ impl Handle {
     /// The newest 500 lines of the access log, oldest first.
     pub fn recent_log(&self) -> Vec<String> {
         self.0.shared.access.recent()
+    }
+
+    /// Breaks off the requests under way at a server (HAProxy `shutdown sessions server`); false
+    /// where there is no such server.
+    pub fn shut_down_sessions(&self, backend: &Name, server: &Name) -> bool {
+        let config = self.0.shared.config();
+        let backend = config.backends.iter().find(|b| b.settings.name == *backend);
+        let server = backend.and_then(|b| b.servers.iter().find(|s| s.name == *server));
+        if let Some(server) = server {
+            tracing::info!("the requests of server {} are broken off", server.name);
+            server.live.standing.end_requests();
+            self.0.shared.look_again();
+        }
+        server.is_some()
     }
 
     /// Lines of the access log that were dropped because the writer could not keep up.

@@ -109,6 +109,12 @@ pub(super) fn backends(page: &mut Page, proxy: &status::ProxyStatus) {
         page,
         &entries,
         &[
+            ("haproxy_backend_current_queue", "gauge", "Number of queued requests", |b| {
+                b.queue.qcur + sum(b, |s| s.queue.qcur)
+            }),
+            ("haproxy_backend_max_queue", "gauge", "Highest number of queued requests", |b| {
+                b.queue.qmax
+            }),
             ("haproxy_backend_current_sessions", "gauge", "Number of current sessions", |b| {
                 b.traffic.scur
             }),
@@ -244,7 +250,19 @@ pub(super) fn servers(page: &mut Page, proxy: &status::ProxyStatus) {
             ("haproxy_server_bytes_out_total", "counter", "Total number of response bytes", |s| {
                 s.traffic.bout
             }),
-            ("haproxy_server_weight", "gauge", "Effective weight", |s| s.weight.get().into()),
+            ("haproxy_server_weight", "gauge", "Effective weight", |s| s.effective_weight.into()),
+            ("haproxy_server_current_queue", "gauge", "Number of queued requests", |s| {
+                s.queue.qcur
+            }),
+            ("haproxy_server_max_queue", "gauge", "Highest number of queued requests", |s| {
+                s.queue.qmax
+            }),
+            ("haproxy_server_queue_limit", "gauge", "Limit of the queue, 0 for none", |s| {
+                s.maxqueue.into()
+            }),
+            ("haproxy_server_limit_sessions", "gauge", "Limit of sessions, 0 for none", |s| {
+                s.maxconn.into()
+            }),
             ("haproxy_server_uweight", "gauge", "Configured weight", |s| s.weight.get().into()),
             (
                 "haproxy_server_check_failures_total",

@@ -4,6 +4,7 @@
 //! after a question mark. All of these are accepted here, in any order. The page does not load
 //! itself again, which would keep a forgotten session alive, so `;norefresh` has nothing to do.
 
+use super::stats_admin::{ACTIONS, words};
 use super::{Ctx, Shell, page};
 use crate::error::{Failure, PageResult};
 use crate::view::name_of;
@@ -35,6 +36,8 @@ struct Options {
     no_maint: bool,
     /// Only proxies whose name holds this.
     scope: Option<String>,
+    /// What came of the last action.
+    outcome: Option<String>,
 }
 
 impl Options {
@@ -48,6 +51,9 @@ impl Options {
                 "json" => options.format = Format::Json,
                 "up" => options.up = true,
                 "no-maint" => options.no_maint = true,
+                word if word.starts_with("st=") => {
+                    options.outcome = word.strip_prefix("st=").map(str::to_owned);
+                }
                 _ => {
                     let scope = word.strip_prefix("scope=").filter(|s| !s.is_empty());
                     options.scope = scope.map(str::to_owned).or(options.scope);
@@ -81,12 +87,16 @@ struct Cell {
 
 struct Row {
     name: String,
+    /// It can be ticked for an action.
+    is_server: bool,
     class: &'static str,
     cells: Vec<Cell>,
 }
 
 struct Table {
     name: String,
+    /// It has a form of its own.
+    is_backend: bool,
     rows: Vec<Row>,
 }
 
@@ -100,8 +110,12 @@ struct Stats {
     pid: u32,
     uptime: String,
     conns: u64,
+    maxconn: u64,
     threads: u32,
     up: bool,
+    actions: [(&'static str, &'static str); 9],
+    /// Whether the last action did what it should, and what came of it.
+    outcome: Option<(bool, &'static str)>,
 }
 
 /// Every `/stats…` that is not exactly `/stats`, and everything that is no page at all.
@@ -155,8 +169,11 @@ pub(crate) async fn show(ctx: Ctx, uri: Uri) -> PageResult {
         pid: own.pid,
         uptime: span(own.uptime_ms),
         conns: proxy.curr_conns,
+        maxconn: proxy.maxconn,
         threads: proxy.threads,
         up: options.up,
+        actions: ACTIONS,
+        outcome: options.outcome.as_deref().and_then(words),
     })
 }
 
@@ -166,14 +183,15 @@ fn balancers(settings: &Settings, own: &str) -> String {
 }
 
 fn tables(proxy: &ProxyStatus) -> Vec<Table> {
-    let frontends = proxy
-        .frontends
-        .iter()
-        .map(|f| Table { name: f.name.to_string(), rows: vec![frontend_row(f)] });
+    let frontends = proxy.frontends.iter().map(|f| Table {
+        name: f.name.to_string(),
+        is_backend: false,
+        rows: vec![frontend_row(f)],
+    });
     let backends = proxy.backends.iter().map(|b| {
         let mut rows: Vec<Row> = b.servers.iter().map(server_row).collect();
         rows.push(backend_row(b));
-        Table { name: b.name.to_string(), rows }
+        Table { name: b.name.to_string(), is_backend: true, rows }
     });
     frontends.chain(backends).collect()
 }
@@ -210,7 +228,12 @@ fn frontend_row(f: &FrontendStatus) -> Row {
     cells.extend([num(f.dreq), num(0), num(f.ereq), none(), none(), none(), none()]);
     cells.push(cell(if f.open { "OPEN" } else { "STOP" }));
     cells.extend((0..8).map(|_| none()));
-    Row { name: "Frontend".to_owned(), class: if f.open { "s-frontend" } else { "s-down" }, cells }
+    Row {
+        name: "Frontend".to_owned(),
+        is_server: false,
+        class: if f.open { "s-frontend" } else { "s-down" },
+        cells,
+    }
 }
 
 fn last(seconds: Option<u64>) -> Cell {
@@ -218,8 +241,9 @@ fn last(seconds: Option<u64>) -> Cell {
 }
 
 fn server_row(s: &ServerStatus) -> Row {
-    let mut cells = vec![num(0), num(0), none()];
-    cells.extend(traffic(&s.traffic, none(), &s.http));
+    let limit = |n: u32| if n == 0 { cell("-") } else { num(n.into()) };
+    let mut cells = vec![num(s.queue.qcur), num(s.queue.qmax), limit(s.maxqueue)];
+    cells.extend(traffic(&s.traffic, limit(s.maxconn), &s.http));
     cells.extend([num(s.lbtot), last(s.lastsess)]);
     cells.extend([cell(bytes(s.traffic.bin)), cell(bytes(s.traffic.bout))]);
     cells.extend([none(), num(0), none(), num(s.econ), num(s.eresp), num(s.wretr), num(s.wredis)]);
@@ -229,13 +253,23 @@ fn server_row(s: &ServerStatus) -> Row {
     let code = s.check.check_code.map(|c| format!("/{c}")).unwrap_or_default();
     cells.push(Cell {
         text: format!("{}{code}{took}", s.check.check_status),
-        title: s.check.last_chk.clone(),
+        title: match &s.agent {
+            Some(agent) => format!(
+                "{}; agent: {} {}",
+                s.check.last_chk, agent.check.check_status, agent.check.last_chk
+            ),
+            None => s.check.last_chk.clone(),
+        },
     });
     let flag = |on: bool| cell(if on { "Y" } else { "-" });
-    cells.extend([num(s.weight.get().into()), flag(!s.backup), flag(s.backup)]);
+    let weight = match u32::from(s.weight.get()) {
+        same if same == s.effective_weight => same.to_string(),
+        configured => format!("{}/{configured}", s.effective_weight),
+    };
+    cells.extend([cell(weight), flag(!s.backup), flag(s.backup)]);
     cells.extend([num(s.check.chkfail), num(s.check.chkdown)]);
     cells.extend([cell(span(s.downtime.saturating_mul(1000))), cell("-")]);
-    Row { name: s.name.to_string(), class: class(s), cells }
+    Row { name: s.name.to_string(), is_server: true, class: class(s), cells }
 }
 
 /// HAProxy's colours: green, yellow, orange, red, and so on.
@@ -260,7 +294,8 @@ fn backend_row(b: &BackendStatus) -> Row {
         b.servers.iter().filter(|s| s.usable() && s.backup == backup).count().to_string()
     };
     let up = b.servers.iter().any(ServerStatus::usable);
-    let mut cells = vec![num(0), num(0), none()];
+    let waiting = b.queue.qcur + sum(|s| s.queue.qcur);
+    let mut cells = vec![num(waiting), num(b.queue.qmax), none()];
     cells.extend(traffic(&b.traffic, none(), &b.http));
     cells.extend([
         num(sum(|s| s.lbtot)),
@@ -288,7 +323,12 @@ fn backend_row(b: &BackendStatus) -> Row {
         cell(span(b.downtime.saturating_mul(1000))),
         none(),
     ]);
-    Row { name: "Backend".to_owned(), class: if up { "s-backend" } else { "s-down" }, cells }
+    Row {
+        name: "Backend".to_owned(),
+        is_server: false,
+        class: if up { "s-backend" } else { "s-down" },
+        cells,
+    }
 }
 
 /// Prometheus.

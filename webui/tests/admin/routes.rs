@@ -87,7 +87,7 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/logout", &["POST"]),
 ];
 const PROGRAMS: &[(&str, &[&str])] = &[
-    ("/stats", &["GET"]),
+    ("/stats", &["GET", "POST"]),
     ("/stats;csv", &["GET"]),
     ("/stats;json;norefresh", &["GET"]),
     ("/metrics", &["GET"]),

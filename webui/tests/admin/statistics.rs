@@ -72,3 +72,94 @@ async fn a_web_node_has_empty_tables_and_says_so() {
             && !metrics.text().contains("haproxy_server_")
     );
 }
+
+#[tokio::test]
+async fn the_admin_form_does_what_haproxys_does() {
+    let (node, mut browser) = crate::browser::signed_in().await;
+    let settings = || node.control.snapshot().effective.backends[0].servers.clone();
+    let both = [("b", "webservers"), ("s", "web01-eth"), ("s", "web02-eth")];
+    for (action, state, health) in [
+        ("drain", model::ServerState::Drain, model::ServerHealth::Checked),
+        ("maint", model::ServerState::Maint, model::ServerHealth::Checked),
+        ("ready", model::ServerState::Ready, model::ServerHealth::Checked),
+        ("hdown", model::ServerState::Ready, model::ServerHealth::Down),
+        ("hnolb", model::ServerState::Ready, model::ServerHealth::Stopping),
+        ("ehlth", model::ServerState::Ready, model::ServerHealth::Checked),
+        ("dhlth", model::ServerState::Ready, model::ServerHealth::Up),
+    ] {
+        let mut pairs = both.to_vec();
+        pairs.push(("action", action));
+        let answer = browser.post("/stats", "/stats", &pairs).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/stats;st=DONE"));
+        for s in settings() {
+            let meant = ["web01-eth", "web02-eth"].contains(&s.name.as_str());
+            assert!(!meant || (s.state, s.health) == (state, health), "{action} {s:?}");
+        }
+    }
+    let page = browser.get("/stats;st=DONE").await;
+    assert!(page.text().contains("Action processed successfully."));
+    assert!(!browser.get("/stats;st=%3Cscript%3E").await.text().contains("<script>"));
+    for (pairs, code) in [
+        (&[("b", "#2"), ("s", "web01-eth"), ("action", "ready")][..], "NONE"),
+        (&[("b", "#2"), ("s", "web01-eth"), ("s", "no"), ("action", "drain")], "PART"),
+        (&[("b", "webservers"), ("action", "drain")], "ERRP"),
+        (&[("b", "webservers"), ("s", "web01-eth")], "ERRP"),
+        (&[("b", "webservers"), ("s", "web01-eth"), ("action", "explode")], "UNKN"),
+        (&[("b", "nobody"), ("s", "web01-eth"), ("action", "drain")], "UNKN"),
+        (&[("b", "webservers"), ("s", "nobody"), ("action", "drain")], "UNKN"),
+        (&[("b", "webservers"), ("s", "web01-eth"), ("action", "shutdown")], "DONE"),
+        (&[("b", "webservers"), ("s", "web02-eth"), ("action", "shutdown")], "NONE"),
+    ] {
+        let answer = browser.post("/stats", "/stats", pairs).await;
+        assert_eq!(answer.header("location"), format!("/stats;st={code}"), "{pairs:?}");
+    }
+    // Without the page's token nothing happens, whatever else is right.
+    let before = settings();
+    let pairs = [("b", "webservers"), ("s", "web01-eth"), ("action", "maint"), ("csrf", "x")];
+    assert_eq!(browser.post_raw("/stats", &pairs).await.status, 403);
+    assert_eq!(settings(), before);
+}
+
+#[tokio::test]
+async fn queues_limits_and_agents_are_in_their_columns() {
+    let (node, mut program) = node("lbmaster").await;
+    node.board.provide(|status| {
+        for b in status.proxy.iter_mut().flat_map(|p| &mut p.backends) {
+            b.queue.qcur = 3;
+            let s = &mut b.servers[0];
+            (s.maxconn, s.maxqueue, s.effective_weight) = (20, 10, 0);
+            (s.queue.qcur, s.queue.qmax) = (2, 9);
+            let mut agent = model::status::AgentStatus::default();
+            agent.check.check_status = "L7OK".to_owned();
+            s.agent = Some(agent);
+        }
+    });
+    let text = get(&mut program, "/stats;csv").await.text().to_owned();
+    let names: Vec<&str> = text.lines().next().unwrap()[2..].split(',').collect();
+    let line = |name: &str| -> Vec<String> {
+        let found = text.lines().find(|l| l.starts_with(&format!("webservers,{name},")));
+        found.unwrap().split(',').map(str::to_owned).collect()
+    };
+    let at =
+        |row: &[String], field: &str| row[names.iter().position(|n| *n == field).unwrap()].clone();
+    let server = line("web01-eth");
+    for (field, want) in [
+        ("qcur", "2"),
+        ("qmax", "9"),
+        ("slim", "20"),
+        ("qlimit", "10"),
+        ("weight", "0"),
+        ("uweight", "1"),
+        ("agent_status", "L7OK"),
+        ("agent_desc", "Layer7 check passed"),
+        ("mode", "http"),
+    ] {
+        assert_eq!(at(&server, field), want, "{field}");
+    }
+    assert_eq!(at(&line("BACKEND"), "qcur"), "5");
+    let metrics = get(&mut program, "/metrics").await.text().to_owned();
+    assert!(
+        metrics
+            .contains("haproxy_server_current_queue{proxy=\"webservers\",server=\"web01-eth\"} 2")
+    );
+}

@@ -203,6 +203,9 @@ impl AccessLog for Log {
     fn recent(&self) -> Vec<String> {
         self.0.clone()
     }
+    fn shut_down_sessions(&self, backend: &Name, server: &Name) -> bool {
+        (backend.as_str(), server.as_str()) == ("webservers", "web01-eth")
+    }
 }
 
 /// Which sites' deletions were let pass.
