@@ -5,14 +5,16 @@ use crate::answer;
 use crate::config::Frontend;
 use crate::exchange::{self, After};
 use crate::framing::Body;
-use crate::log::{self, Line, Termination};
+use crate::log::{self, Line, TcpLine, Termination};
 use crate::message::Parsed;
 use crate::proxy_protocol::{self, Header};
 use crate::request::{self, Origin, Refused, Request};
 use crate::rules::Facts;
 use crate::shared::Shared;
+use crate::tcp;
 use crate::timers::Timer;
 use crate::worker::Worker;
+use model::Mode;
 use std::future::poll_fn;
 use std::net::SocketAddrV4;
 use std::pin::Pin;
@@ -145,6 +147,9 @@ impl Client {
         if self.frontend.settings.accept_proxy && !Box::pin(self.be_introduced()).await {
             self.frontend.live.ereq.up();
             return;
+        }
+        if self.frontend.settings.mode == Mode::Tcp {
+            return Box::pin(tcp::run(&mut self)).await;
         }
         let mut waiting_since = self.worker.now();
         loop {
@@ -425,6 +430,14 @@ impl Client {
     pub(crate) fn log(&self, line: &Line<'_>) {
         let mut text = self.worker.buffer();
         log::write(&mut text, line);
+        self.worker.shared.access.push(&text);
+        self.worker.recycle(text);
+    }
+
+    /// Writes a line of mode tcp to the access log.
+    pub(crate) fn log_tcp(&self, line: &TcpLine<'_>) {
+        let mut text = self.worker.buffer();
+        log::write_tcp(&mut text, line);
         self.worker.shared.access.push(&text);
         self.worker.recycle(text);
     }

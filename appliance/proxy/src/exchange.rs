@@ -359,7 +359,11 @@ pub(crate) fn introduce(
     }
 }
 
-async fn connect(client: &Client, server: &Server, limit: u64) -> Result<TcpStream, NotConnected> {
+pub(crate) async fn connect(
+    client: &Client,
+    server: &Server,
+    limit: u64,
+) -> Result<TcpStream, NotConnected> {
     let socket = TcpSocket::new_v4().map_err(|_| NotConnected::Refused)?;
     // Heads and bodies are written whole; Nagle's algorithm would only delay the last piece.
     let _ = socket.set_nodelay(true);
@@ -495,8 +499,8 @@ async fn relay(
             let early = std::mem::take(&mut client.pending);
             let silence = u64::from(backend.settings.timeout_tunnel.0);
             let (timer, ends) = (&client.timer, (&mut client.io, &mut upstream.io));
-            let (up, down) =
-                tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
+            let moved = tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
+            let tunnel::Moved { up, down, .. } = moved;
             for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
                 traffic.bytes_in.add(up);
             }

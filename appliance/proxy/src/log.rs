@@ -75,6 +75,55 @@ pub(crate) struct Line<'a> {
     pub(crate) line: &'a [u8],
 }
 
+/// One line's content in mode tcp, HAProxy's `option tcplog` (configuration.txt 8.2.2).
+#[derive(Debug)]
+pub(crate) struct TcpLine<'a> {
+    pub(crate) client: SocketAddrV4,
+    pub(crate) accepted_ms: u64,
+    pub(crate) frontend: &'a str,
+    pub(crate) backend: &'a str,
+    pub(crate) server: &'a str,
+    pub(crate) queue: Option<u64>,
+    pub(crate) connect: Option<u64>,
+    pub(crate) total: u64,
+    pub(crate) bytes: u64,
+    pub(crate) termination: Termination,
+    pub(crate) counts: [u64; 4],
+    pub(crate) retries: u32,
+    pub(crate) redispatched: bool,
+    pub(crate) before: [u64; 2],
+}
+
+/// Appends the line.
+pub(crate) fn write_tcp(out: &mut Vec<u8>, l: &TcpLine<'_>) {
+    let put = |out: &mut Vec<u8>| -> std::io::Result<()> {
+        write!(out, "{} [", l.client)?;
+        date(out, l.accepted_ms)?;
+        write!(out, "] {} {}/{} ", l.frontend, l.backend, l.server)?;
+        for time in [l.queue, l.connect] {
+            time_or_minus(out, time);
+            out.push(b'/');
+        }
+        number(out, l.total);
+        out.push(b' ');
+        number(out, l.bytes);
+        out.push(b' ');
+        out.extend_from_slice(&l.termination.0);
+        out.push(b' ');
+        for count in l.counts {
+            number(out, count);
+            out.push(b'/');
+        }
+        if l.redispatched {
+            out.push(b'+');
+        }
+        number(out, u64::from(l.retries));
+        writeln!(out, " {}/{}", l.before[0], l.before[1])
+    };
+    // Writing into a Vec cannot fail.
+    let _ = put(out);
+}
+
 /// Appends the line.
 pub(crate) fn write(out: &mut Vec<u8>, l: &Line<'_>) {
     let put = |out: &mut Vec<u8>| -> std::io::Result<()> {
@@ -196,6 +245,31 @@ mod tests {
         let want = "10.0.1.2:33317 [06/Feb/2009:12:14:35.655] http-in static/srv1 10/0/30/69/109 \
                     200 2750 - - ---- 1/1/1/1/0 0/0 \"GET /index.html HTTP/1.1\"\n";
         assert_eq!(written(&line()), want);
+    }
+
+    #[test]
+    fn haproxys_own_example_in_mode_tcp() {
+        let mut out = Vec::new();
+        let l = TcpLine {
+            client: "10.0.1.2:33313".parse().unwrap(),
+            accepted_ms: 1_233_922_491_443,
+            frontend: "fnt",
+            backend: "bck",
+            server: "srv1",
+            queue: Some(0),
+            connect: Some(0),
+            total: 5007,
+            bytes: 212,
+            termination: Termination::NORMAL,
+            counts: [0, 0, 0, 0],
+            retries: 3,
+            redispatched: false,
+            before: [0, 0],
+        };
+        write_tcp(&mut out, &l);
+        let want = "10.0.1.2:33313 [06/Feb/2009:12:14:51.443] fnt bck/srv1 0/0/5007 212 -- \
+                    0/0/0/0/3 0/0\n";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
     }
 
     #[test]

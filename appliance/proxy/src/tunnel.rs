@@ -1,5 +1,8 @@
-//! After `101 Switching Protocols`: bytes both ways, until both sides are done.
+//! After a change of protocol, and in mode tcp: bytes both ways, until both sides are done.
+//!
+//! A pipe is taken only while bytes are on their way, so that an idle connection holds none.
 
+use crate::splice::{self, Pipe};
 use crate::standing::Standing;
 use crate::timers::Timer;
 use crate::worker::Worker;
@@ -12,13 +15,42 @@ use tokio::net::TcpStream;
 struct Way {
     waiting: Vec<u8>,
     at: usize,
+    pipe: Option<Pipe>,
     ended: bool,
     shut: bool,
     bytes: u64,
 }
 
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both sides have closed.
+    Closed,
+    /// The client's connection failed.
+    ClientFailed,
+    /// The server's connection failed.
+    ServerFailed,
+    /// Nothing moved for too long.
+    Silent,
+    /// The server's connections are broken off.
+    Killed,
+}
+
+/// Bytes that were moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved {
+    pub(crate) up: u64,
+    pub(crate) down: u64,
+    pub(crate) end: End,
+}
+
+enum Failed {
+    Reading,
+    Writing,
+}
+
 /// Copies until both sides have closed, one fails, nothing moves for `silence` milliseconds or the
-/// server's connections are broken off. Returns bytes to the server and to the client.
+/// server's connections are broken off.
 pub(crate) async fn run(
     worker: &Worker,
     timer: &Timer,
@@ -26,26 +58,30 @@ pub(crate) async fn run(
     (client, server): (&mut TcpStream, &mut TcpStream),
     early: Vec<u8>,
     silence: u64,
-) -> (u64, u64) {
+) -> Moved {
     let ended = standing.ended();
     let mut up = Way { waiting: early, ..Way::default() };
     let mut down = Way::default();
     let mut seen = worker.now();
-    std::future::poll_fn(|cx| {
+    let end = std::future::poll_fn(|cx| {
         let now = worker.now();
         if standing.ended() != ended {
-            return Poll::Ready(());
+            return Poll::Ready(End::Killed);
         }
         loop {
-            let moved = match (
-                step(worker, client, server, &mut up, cx),
-                step(worker, server, client, &mut down, cx),
-            ) {
-                (Ok(a), Ok(b)) => a || b,
-                _ => return Poll::Ready(()),
+            let moved = match step(worker, client, server, &mut up, cx) {
+                Ok(moved) => moved,
+                Err(Failed::Reading) => return Poll::Ready(End::ClientFailed),
+                Err(Failed::Writing) => return Poll::Ready(End::ServerFailed),
             };
+            let moved = moved
+                || match step(worker, server, client, &mut down, cx) {
+                    Ok(moved) => moved,
+                    Err(Failed::Reading) => return Poll::Ready(End::ServerFailed),
+                    Err(Failed::Writing) => return Poll::Ready(End::ClientFailed),
+                };
             if up.shut && down.shut {
-                return Poll::Ready(());
+                return Poll::Ready(End::Closed);
             }
             if !moved {
                 break;
@@ -53,10 +89,17 @@ pub(crate) async fn run(
             seen = now;
         }
         timer.set(Some(seen.saturating_add(silence)));
-        timer.poll(cx, now)
+        timer.poll(cx, now).map(|()| End::Silent)
     })
     .await;
-    (up.bytes, down.bytes)
+    for pipe in [up.pipe.take(), down.pipe.take()].into_iter().flatten() {
+        worker.pipes.give(pipe);
+    }
+    Moved { up: up.bytes, down: down.bytes, end }
+}
+
+fn count(way: &mut Way, n: usize) {
+    way.bytes += u64::try_from(n).unwrap_or(0);
 }
 
 fn step(
@@ -65,42 +108,103 @@ fn step(
     to: &mut TcpStream,
     way: &mut Way,
     cx: &mut Context<'_>,
-) -> std::io::Result<bool> {
+) -> Result<bool, Failed> {
     if way.at < way.waiting.len() {
-        return match Pin::new(to).poll_write(cx, &way.waiting[way.at..])? {
+        return match Pin::new(to).poll_write(cx, &way.waiting[way.at..]) {
             Poll::Pending => Ok(false),
-            Poll::Ready(0) => Err(std::io::ErrorKind::WriteZero.into()),
-            Poll::Ready(n) => {
+            Poll::Ready(Ok(n)) if n > 0 => {
                 way.at += n;
-                way.bytes += u64::try_from(n).unwrap_or(0);
+                count(way, n);
                 if way.at == way.waiting.len() {
                     (way.waiting, way.at) = (Vec::new(), 0);
                 }
                 Ok(true)
             }
+            Poll::Ready(_) => Err(Failed::Writing),
         };
     }
+    if let Some(mut pipe) = way.pipe.take() {
+        if pipe.filled() > 0 {
+            let drained = splice::drain(&mut pipe, to, cx);
+            if pipe.filled() > 0 {
+                way.pipe = Some(pipe);
+            } else {
+                worker.pipes.give(pipe);
+            }
+            return match drained {
+                Poll::Pending => Ok(false),
+                Poll::Ready(Ok(n)) => {
+                    count(way, n);
+                    Ok(true)
+                }
+                Poll::Ready(Err(_)) => Err(Failed::Writing),
+            };
+        }
+        worker.pipes.give(pipe);
+    }
     if way.ended {
-        if !way.shut && Pin::new(to).poll_shutdown(cx)?.is_ready() {
-            way.shut = true;
+        if !way.shut {
+            match Pin::new(to).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => way.shut = true,
+                Poll::Ready(Err(_)) => return Err(Failed::Writing),
+                Poll::Pending => {}
+            }
         }
         return Ok(false);
     }
+    match from.poll_read_ready(cx) {
+        Poll::Pending => return Ok(false),
+        Poll::Ready(Err(_)) => return Err(Failed::Reading),
+        Poll::Ready(Ok(())) => {}
+    }
+    if let Ok(mut pipe) = worker.pipes.take() {
+        let filled = splice::fill(from, &mut pipe, cx);
+        return match filled {
+            Poll::Pending => {
+                worker.pipes.give(pipe);
+                Ok(false)
+            }
+            Poll::Ready(Ok(0)) => {
+                worker.pipes.give(pipe);
+                way.ended = true;
+                Ok(true)
+            }
+            Poll::Ready(Ok(_)) => {
+                way.pipe = Some(pipe);
+                Ok(true)
+            }
+            Poll::Ready(Err(_)) => Err(Failed::Reading),
+        };
+    }
+    copy(worker, from, to, way, cx)
+}
+
+/// Without a pipe.
+fn copy(
+    worker: &Worker,
+    from: &mut TcpStream,
+    to: &mut TcpStream,
+    way: &mut Way,
+    cx: &mut Context<'_>,
+) -> Result<bool, Failed> {
     let mut scratch = worker.scratch.borrow_mut();
     let mut buffer = ReadBuf::new(&mut scratch);
-    if Pin::new(from).poll_read(cx, &mut buffer)?.is_pending() {
-        return Ok(false);
+    match Pin::new(from).poll_read(cx, &mut buffer) {
+        Poll::Pending => return Ok(false),
+        Poll::Ready(Err(_)) => return Err(Failed::Reading),
+        Poll::Ready(Ok(())) => {}
     }
     let data = buffer.filled();
     if data.is_empty() {
         way.ended = true;
         return Ok(true);
     }
-    let n = match Pin::new(to).poll_write(cx, data)? {
-        Poll::Ready(n) => n,
+    let n = match Pin::new(to).poll_write(cx, data) {
+        Poll::Ready(Ok(n)) => n,
+        Poll::Ready(Err(_)) => return Err(Failed::Writing),
         Poll::Pending => 0,
     };
-    way.bytes += u64::try_from(n).unwrap_or(0);
+    count(way, n);
     way.waiting.extend_from_slice(&data[n..]);
     Ok(true)
 }

@@ -4,6 +4,7 @@ use crate::client;
 use crate::config::{Config, Frontend};
 use crate::pool::Pool;
 use crate::shared::Shared;
+use crate::splice::Pipes;
 use crate::timers::Timers;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -48,6 +49,7 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     pub(crate) pool: Pool,
+    pub(crate) pipes: Pipes,
     pub(crate) timers: Timers,
     busy: Notify,
 }
@@ -107,6 +109,7 @@ pub(crate) fn run(
         scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
         buffers: RefCell::default(),
         pool: Pool::default(),
+        pipes: Pipes::default(),
         timers: Timers::default(),
         busy: Notify::new(),
         shared,

@@ -1,0 +1,187 @@
+//! Mode tcp: a connection is balanced as a whole, and its bytes are passed on as they come.
+
+use crate::admit::{Admitted, Busy, Denied, admit};
+use crate::balance::key;
+use crate::client::Client;
+use crate::config::Backend;
+use crate::exchange::{NotConnected, connect, introduce};
+use crate::log::{TcpLine, Termination};
+use crate::shared::Shared;
+use crate::tunnel::{self, End};
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// The pause before the same server is tried again (HAProxy's turn-around).
+const TURN_AROUND_MS: u64 = 1000;
+
+/// What the log line needs in the end.
+struct Story {
+    began: u64,
+    wall_ms: u64,
+    server: Option<usize>,
+    queued_ms: u64,
+    before: [u64; 2],
+    connected_ms: Option<u64>,
+    retries: u32,
+    redispatched: bool,
+    bytes: u64,
+}
+
+/// Serves one connection of a frontend in mode tcp.
+pub(crate) async fn run(client: &mut Client) {
+    let frontend = Arc::clone(&client.frontend);
+    let mut story = Story {
+        began: client.worker.now(),
+        wall_ms: Shared::wall_ms(),
+        server: None,
+        queued_ms: 0,
+        before: [0, 0],
+        connected_ms: None,
+        retries: 0,
+        redispatched: false,
+        bytes: 0,
+    };
+    let termination = match &frontend.backend {
+        Some(backend) => {
+            let _busy = Busy::backend(backend);
+            balance(client, backend, &mut story).await
+        }
+        None => Termination::NO_SERVER,
+    };
+    if !frontend.settings.httplog {
+        return;
+    }
+    let name = frontend.settings.name.as_str();
+    let backend = frontend.backend.as_deref();
+    let server = backend.zip(story.server).and_then(|(b, i)| b.servers.get(i));
+    client.log_tcp(&TcpLine {
+        client: client.peer,
+        accepted_ms: story.wall_ms,
+        frontend: name,
+        backend: backend.map_or(name, |b| b.settings.name.as_str()),
+        server: server.map_or("<NOSRV>", |s| s.name.as_str()),
+        queue: server.map(|_| story.queued_ms),
+        connect: story.connected_ms,
+        total: client.worker.now() - story.began,
+        bytes: story.bytes,
+        termination,
+        counts: [
+            client.worker.shared.connections.now(),
+            frontend.live.traffic.current.now(),
+            backend.map_or(0, |b| b.live.traffic.current.now()),
+            server.map_or(0, |s| s.live.traffic.current.now()),
+        ],
+        retries: story.retries,
+        redispatched: story.redispatched,
+        before: story.before,
+    });
+}
+
+async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story) -> Termination {
+    // Of all an algorithm may look at there is only the address here.
+    let asker = key::Asker { head: &[], source: *client.peer.ip(), content: &[] };
+    let hash = key::of(&backend.settings.balance, backend.settings.hash_type, &asker);
+    let mut avoid = None;
+    let mut again = None;
+    let mut failure = Termination::NO_SERVER;
+    loop {
+        // Who is led to one server waits for this one.
+        let bound = again.is_some() || hash.is_some();
+        let pick = || again.or_else(|| backend.live.pick(backend, hash, avoid));
+        let Admitted { index, busy: _busy, waited, before } =
+            match admit(client, backend, bound, pick).await {
+                Ok(admitted) => admitted,
+                Err(denied) => {
+                    backend.live.econ.up();
+                    return if denied == Denied::TooLong {
+                        Termination::QUEUE_TIMEOUT
+                    } else {
+                        failure
+                    };
+                }
+            };
+        story.queued_ms += waited;
+        story.before = before;
+        let server = &backend.servers[index];
+        if let Some(last) = story.server {
+            if last == index {
+                let pause = u64::from(backend.settings.timeout_connect.0).min(TURN_AROUND_MS);
+                tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            } else {
+                backend.servers[last].live.redispatches.up();
+                story.redispatched = true;
+            }
+        }
+        story.server = Some(index);
+        let begun = client.worker.now();
+        server.live.last_request.set(begun);
+        server.live.connects.up();
+        let limit = u64::from(backend.settings.timeout_connect.0);
+        let connected = match connect(client, server, limit).await {
+            Ok(io) => introduce(&io, server.send_proxy, || client.ends()).map(|()| io),
+            Err(error) => Err(error),
+        };
+        match connected {
+            Ok(mut io) => {
+                let took = client.worker.now() - begun;
+                story.connected_ms = Some(took);
+                server.live.connect_time.add(took);
+                let termination = relay(client, backend, index, &mut io, story).await;
+                server.live.total_time.add(client.worker.now() - story.began);
+                return termination;
+            }
+            Err(error) => {
+                server.live.econ.up();
+                failure = match error {
+                    NotConnected::Refused => Termination::NO_SERVER,
+                    NotConnected::Slow => Termination::CONNECT_TIMEOUT,
+                };
+                if story.retries >= u32::from(backend.settings.retries) {
+                    backend.live.econ.up();
+                    return failure;
+                }
+                story.retries += 1;
+                server.live.retries.up();
+                avoid = Some(index);
+                again = (!backend.settings.redispatch && server.live.is_up()).then_some(index);
+            }
+        }
+    }
+}
+
+async fn relay(
+    client: &mut Client,
+    backend: &Backend,
+    index: usize,
+    io: &mut TcpStream,
+    story: &mut Story,
+) -> Termination {
+    let live = &backend.servers[index].live;
+    let worker = Rc::clone(&client.worker);
+    let early = std::mem::take(&mut client.pending);
+    let silence = u64::from(backend.settings.timeout_tunnel.0);
+    let (timer, ends) = (&client.timer, (&mut client.io, io));
+    let moved = tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
+    for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
+        traffic.bytes_in.add(moved.up);
+        traffic.bytes_out.add(moved.down);
+    }
+    story.bytes = moved.down;
+    match moved.end {
+        End::Closed => Termination::NORMAL,
+        End::ClientFailed => {
+            live.client_aborts.up();
+            Termination::CLIENT_DATA
+        }
+        End::ServerFailed => {
+            live.server_aborts.up();
+            Termination::SERVER_DATA
+        }
+        End::Silent => Termination::SERVER_DATA_SLOW,
+        End::Killed => {
+            live.server_aborts.up();
+            Termination::KILLED_DATA
+        }
+    }
+}
