@@ -12,13 +12,14 @@ HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_'
 export CARGO_TARGET_$(HOST)_RUNNER := sudo -E
 endif
 
-.PHONY: help run test soak image emulate image-test check
+.PHONY: help run test soak bench image emulate image-test check
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run    the reference cluster on this machine; ends with Ctrl-C (ADMIN=, SITE=, STATE=)'
 	@echo 'make test   the whole test suite'
 	@echo 'make soak   the simulations of make test ten times over, optimised'
+	@echo 'make bench  the load balancer beside HAProxy on this machine, a few minutes'
 	@echo 'make image  the SD card image for every board, under target/image/'
 	@echo 'make emulate    that image in QEMU, admin page on 127.0.0.1:1936 (BOARD=raspi2b|virt, NODES=, ADMIN=)'
 	@echo 'make image-test what only the booted image can show; needs make image, takes half an hour'
@@ -44,6 +45,12 @@ test:
 soak:
 	@.ci/need-rust
 	SIM_SEEDS=2000 cargo test --release --locked -p cluster --test simulation -- --nocapture
+
+# One thread each, in turns; the figures are kept under target/bench.
+bench:
+	@.ci/need-rust
+	@.ci/need haproxy:haproxy wrk:wrk strace:strace taskset:util-linux
+	@cargo run --release --locked -p proxy --example bench
 
 image:
 	@.ci/need-rust
