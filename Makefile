@@ -34,7 +34,7 @@ run:
 # Unit tests in parallel; whatever measures time or builds networks one after the other.
 test:
 	@.ci/need-rust
-	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived \
+	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived haproxy:haproxy \
 		rsync:rsync python3:python3 cpio:cpio mke2fs:e2fsprogs losetup:mount dnsmasq:dnsmasq-base \
 		udhcpd:udhcpd busybox:busybox avahi-daemon:avahi-daemon wpa_supplicant:wpasupplicant \
 		chromium:chromium chromedriver:chromium-driver

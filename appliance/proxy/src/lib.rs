@@ -1,18 +1,21 @@
 //! The load balancer: frontends, backends, servers and their health.
 //!
 //! HTTP mode as HAProxy means it: every request is parsed strictly and balanced on its own, over
-//! servers that are checked, with kept connections to them. The words are HAProxy's, too.
+//! servers that are checked, with kept connections to them; and mode tcp, where a connection is
+//! balanced as a whole. The words are HAProxy's, too.
 //!
 //! Pure files, without I/O, clock or tokio: `framing` (where a message ends), `message`,
 //! `request` and `response` (what a head may say and what is sent on), `balance` (who is next),
-//! `health` (from checks to up and down), `log` (the access log's line), `answer` (our own error
+//! `health` (from checks to up and down), `standing` (what a
+//! server may take), `queue`, `proxy_protocol`, `log` (the access log's line), `answer` (our own error
 //! pages). What is not exactly right about the framing of a message is refused, never repaired,
 //! and what is sent on is framed anew.
 //!
 //! The edge: `runner` is the manager, one thread that turns snapshots into listeners, workers and
 //! checks. `worker` is one thread of the data plane, with a runtime, listeners (`SO_REUSEPORT`)
 //! and idle server connections of its own; `client` is one visitor's connection, `exchange` one
-//! request, `relay` its bytes. A worker reads through one buffer for all its connections, so that
+//! request, `relay` its bytes; `tcp` and `tunnel` pass on bytes nobody reads, by `splice`. `admit`
+//! finds a place on a server, or has a request wait for one. A worker reads through one buffer for all its connections, so that
 //! an idle connection costs next to nothing. Workers hold an `Arc` of the settings and compare
 //! one number per request; counters, health and turns live outside it (`live`), known by name,
 //! and survive every change.
@@ -22,8 +25,8 @@
 //! been checked and framed by then, and nothing they do can change where a message ends. Whoever
 //! has none of them pays for none of them.
 //!
-//! It knows no TLS, HTTP/2, TCP mode or queues, and never touches the disk: the access
-//! log goes to a writer it is given.
+//! It knows no TLS or HTTP/2, and never touches the disk: the access log goes to a writer it is
+//! given.
 
 mod access;
 mod admit;

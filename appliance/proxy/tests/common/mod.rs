@@ -1,6 +1,8 @@
 //! A proxy on loopback, a scripted server behind it, and raw sockets in front.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod haproxy;
+
 use control::{Shutdown, ShutdownTrigger, Snapshot, StatusBoard};
 use model::status::{ProxyStatus, Subsystem, SubsystemState};
 use model::{
