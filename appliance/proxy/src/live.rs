@@ -21,6 +21,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Counts for so many requests where a full server is compared with others.
+const FULL: u64 = 1 << 32;
+
 /// A count that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -252,12 +255,14 @@ impl BackendLive {
             turn.1.set(&backend.algorithm, candidates(backend));
         }
         turn.1.pick(hash, avoid, |index| {
-            let server = &backend.servers[index].live;
-            Load {
-                running: server.traffic.current.now(),
-                touched: server.touched.get(),
-                room: true,
-            }
+            let (server, live) = (&backend.servers[index], &backend.servers[index].live);
+            let running = live.traffic.current.now();
+            let limit = u64::from(live.standing.maxconn(server.maxconn));
+            let room = limit == 0 || running < limit;
+            // Whoever looks for the least loaded one finds a full one last. A balance factor
+            // compares with the average, which this must not upset.
+            let crowd = if room || backend.settings.hash_balance_factor > 0 { 0 } else { FULL };
+            Load { running: running + crowd, touched: live.touched.get(), room }
         })
     }
 

@@ -16,8 +16,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-pub mod haproxy;
-
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn name(text: &str) -> Name {
