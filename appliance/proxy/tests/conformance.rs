@@ -622,7 +622,7 @@ fn haproxy_on_the_same_requests() {
     let backend = Scripted::echo();
     let line = haproxy::server_line("s1", backend.address, "");
     let real = haproxy::Haproxy::start(&[], &[line]);
-    let all = refused().into_iter().map(|(what, input, want)| (what, input, want));
+    let all = refused().into_iter();
     let good = served().into_iter().map(|(what, input, want, _)| (what, input.into_bytes(), want));
     let mut unknown = Vec::new();
     for (what, input, want) in all.chain(good) {
