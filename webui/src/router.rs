@@ -86,7 +86,7 @@ fn pages() -> Router<App> {
         .route("/history", get(history::show))
         .route("/history/{revision}/revert", post(history::revert))
         .route("/history/{revision}/undo", post(history::undo))
-        .route("/stats", get(stats::show))
+        .route("/stats", get(stats::show).post(stats_admin::post))
         .merge(board_pages())
         .merge(cluster_pages())
 }
