@@ -88,7 +88,10 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
     loop {
         // Who is led to one server waits for this one.
         let bound = again.is_some() || hash.is_some();
-        let pick = || again.or_else(|| backend.live.pick(backend, hash, avoid));
+        let pick = |anyone: bool| {
+            let again = again.filter(|_| !anyone);
+            again.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
+        };
         let Admitted { index, busy: _busy, waited, before } =
             match admit(client, backend, bound, pick).await {
                 Ok(admitted) => admitted,
