@@ -18,6 +18,7 @@ mod password;
 mod process_one;
 mod pulse;
 mod radio;
+mod recovery;
 mod services;
 mod trial;
 

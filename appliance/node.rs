@@ -10,6 +10,7 @@ use crate::adoption::{Household, PageAdoption, about, found};
 use crate::cli::admin_everywhere;
 use crate::device;
 use crate::password::{self, PagePassword};
+use crate::recovery;
 use crate::services::{self, AuditCopies, Doer, PageTokens, SharedSessions, SharedVisits};
 use anyhow::Context;
 use control::{Control, Engine, Shutdown, StatusBoard, Storage};
@@ -148,8 +149,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     // Elsewhere than on a board of its own the clock is somebody else's affair, and set.
     let audit =
         store.audit(&id, move || !clock.1 || clock.0.own().system.clock_unix_ms.is_some())?;
-    if aboard.as_ref().is_some_and(Aboard::wants_new_password) {
-        password::forget(&store.local(), &audit, &board)?;
+    if aboard.as_ref().is_some_and(Aboard::wants_new_password)
+        && password::forget(&store.local(), &audit, &board)?
+    {
+        data.spawn(recovery::tell(control.clone(), id.clone()));
     }
     let doer = Arc::new(Doer {
         id: id.clone(),

@@ -126,6 +126,14 @@ impl webui::Credentials for PagePassword {
         self.tell(hash)
     }
 
+    fn claim_code(&self) -> Option<model::Secret> {
+        // Whoever put `reset-admin` on the card had it in their hands.
+        if self.local.password_is_forgotten().unwrap_or(false) {
+            return None;
+        }
+        self.local.join_token().ok().flatten().map(model::Secret::new)
+    }
+
     fn claim(&self, hash: &str) -> Result<bool, String> {
         if self.current()?.is_some() {
             return Ok(false);
@@ -150,11 +158,11 @@ impl webui::Credentials for PagePassword {
 }
 
 /// The order on the boot partition: the password is chosen anew on this board's page, and is every
-/// node's then.
-pub(crate) fn forget(local: &Local, audit: &AuditLog, board: &StatusBoard) -> anyhow::Result<()> {
+/// node's then. True when it was carried out now.
+pub(crate) fn forget(local: &Local, audit: &AuditLog, board: &StatusBoard) -> anyhow::Result<bool> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     if !local.forget_password(boot.trim())? {
-        return Ok(());
+        return Ok(false);
     }
     let record = Record::done(Actor::Node, Deed::RecoveredByFile, "reset-admin");
     if let Err(error) = audit.record(&record) {
@@ -165,7 +173,7 @@ pub(crate) fn forget(local: &Local, audit: &AuditLog, board: &StatusBoard) -> an
         "A file on this board's boot partition lets the admin password be chosen anew on its page. \
          If that was not you, somebody had the card in hand.",
     );
-    Ok(())
+    Ok(true)
 }
 
 /// Keeps the board's copy and the shared value the same. Ends with the appliance.

@@ -48,6 +48,7 @@ mod upload;
 mod view;
 mod words;
 
+pub use pages::notices::PREFIX as NOTICE;
 pub use password::hash_password;
 pub use ports::{
     AccessLog, AddressProbe, Adoption, Answer, Audit, Credentials, Failover, FailoverFuture,

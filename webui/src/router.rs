@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::pages::balancing::{self, backends, frontends, servers};
+use crate::pages::notices;
 use crate::pages::{
     account, admin, again, audit, backup, board, cluster, diagnostics, failover, firmware, history,
     log, more, nodes, overview, sessions, sites, stats, stats_admin, tokens, wifi,
@@ -48,6 +49,7 @@ fn pages() -> Router<App> {
         .route("/backup/restore", post(backup::restore))
         .route("/diagnostics", get(diagnostics::show))
         .route("/more", get(more::show))
+        .route("/notices/{name}/dismiss", post(notices::dismiss))
         .route("/nodes", get(nodes::list).post(nodes::add))
         .route("/nodes/new", get(nodes::new))
         .route("/nodes/{id}", get(node::show).post(nodes::save))

@@ -19,6 +19,7 @@ pub(crate) mod more;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod nodes;
+pub(crate) mod notices;
 pub(crate) mod overview;
 pub(crate) mod roles;
 pub(crate) mod sessions;
@@ -142,6 +143,7 @@ impl Ctx {
             others: others(&snapshot, &reports),
             trials: crate::view::trials::views(&snapshot, &reports),
             alarm: crate::view::board::in_memory(&self.app.ports.board.own().system),
+            notices: notices::all(self),
             icon: assets::url("icon.svg"),
             css: assets::url("bramble.css"),
             htmx: assets::url("htmx.min.js"),
@@ -201,6 +203,8 @@ pub(crate) struct Shell {
     pub(crate) trials: Vec<crate::view::trials::TrialView>,
     /// What nobody may overlook, on whatever page they are.
     pub(crate) alarm: Option<String>,
+    /// What all nodes say until somebody has seen it.
+    pub(crate) notices: Vec<notices::Shared>,
     pub(crate) icon: String,
     pub(crate) css: String,
     pub(crate) htmx: String,

@@ -312,3 +312,30 @@ async fn a_node_that_lost_its_settings_says_so_before_it_is_claimed() {
     let page = Browser::new(&node).get("/claim").await;
     assert!(page.text().contains("The database was damaged and &#60;set&#62; aside."));
 }
+
+#[tokio::test]
+async fn a_notice_of_the_cluster_stands_on_every_page_until_somebody_has_seen_it() {
+    let (node, mut browser) = signed_in().await;
+    let key = format!("{}web01", webui::NOTICE);
+    let text = "On Web01 a file <let> somebody in.".to_owned();
+    node.control.share(&key, Some(text), control::Author::Local, "a file").await.unwrap();
+    for path in ["/", "/nodes", "/more"] {
+        let page = browser.get(path).await;
+        assert!(page.text().contains("On Web01 a file &#60;let&#62; somebody in."), "{path}");
+    }
+    let seen = browser.post("/more", "/notices/web01/dismiss", &[]).await;
+    assert_eq!(seen.status, 303);
+    assert!(!browser.get("/").await.text().contains("somebody in"));
+    assert_eq!(node.control.shared(&key), None, "on every node");
+    assert_eq!(browser.post("/more", "/notices/web01/dismiss", &[]).await.status, 404);
+    // No other shared value is taken away by this.
+    node.control
+        .share("admin.password", Some("x".into()), control::Author::Local, "p")
+        .await
+        .unwrap();
+    assert_eq!(
+        browser.post("/more", "/notices/..%2Fadmin.password/dismiss", &[]).await.status,
+        404
+    );
+    assert_eq!(node.control.shared("admin.password").as_deref(), Some("x"));
+}
