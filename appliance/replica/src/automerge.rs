@@ -9,6 +9,7 @@ use crate::error::{LedgerError, SyncError};
 use ::automerge::sync::{Message, State, SyncDoc};
 use ::automerge::transaction::{CommitOptions, Transactable};
 use ::automerge::{ActorId, ChangeHash, ROOT, ReadDoc, ScalarValue, Value};
+use std::collections::BTreeMap;
 
 /// An automerge document.
 pub struct Automerge(::automerge::Automerge);
@@ -94,15 +95,17 @@ impl Document for Automerge {
     }
 
     fn get(&self, key: &str) -> Option<Versions> {
-        let (value, winner) = self.0.get(ROOT, key).ok()??;
-        let version = |value: &Value<'_>, id| {
-            let hash = self.0.hash_for_opid(id)?;
-            Some(Version { value: stored(value), change: ChangeId(hash.0) })
-        };
-        let current = version(&value, &winner)?;
         let all = self.0.get_all(ROOT, key).ok()?;
-        let others = all.iter().filter(|(_, id)| *id != winner);
-        Some(Versions { current, others: others.filter_map(|(v, id)| version(v, id)).collect() })
+        let mut versions: Vec<Version> = all
+            .iter()
+            .filter_map(|(value, id)| {
+                let hash = self.0.hash_for_opid(id)?;
+                Some(Version { value: stored(value), change: ChangeId(hash.0) })
+            })
+            .collect();
+        // In the order of the operations: the last one wins.
+        let current = versions.pop()?;
+        Some(Versions { current, others: versions })
     }
 
     fn all_at(&self, key: &str, heads: &[ChangeId]) -> Vec<Stored> {
@@ -110,8 +113,8 @@ impl Document for Automerge {
         all.iter().map(|(value, _)| stored(value)).collect()
     }
 
-    fn keys(&self) -> Vec<String> {
-        self.0.keys(ROOT).collect()
+    fn all(&self) -> BTreeMap<String, Versions> {
+        self.0.keys(ROOT).filter_map(|key| self.get(&key).map(|held| (key, held))).collect()
     }
 
     fn heads(&self) -> Vec<ChangeId> {

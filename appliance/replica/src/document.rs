@@ -1,6 +1,7 @@
 //! What is needed of a merging engine. One trait, so that another engine can take its place.
 
 use crate::error::{LedgerError, SyncError};
+use std::collections::BTreeMap;
 
 /// Names one change of one node for ever.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,8 +74,8 @@ pub trait Document: Sized + Send {
     fn get(&self, key: &str) -> Option<Versions>;
     /// Every value a key held at an earlier state, those that lost as well.
     fn all_at(&self, key: &str, heads: &[ChangeId]) -> Vec<Stored>;
-    /// Every key, removed ones as well.
-    fn keys(&self) -> Vec<String>;
+    /// What every key holds, removed ones as well, in one pass.
+    fn all(&self) -> BTreeMap<String, Versions>;
     /// The newest changes: equal on two copies exactly when the copies are.
     fn heads(&self) -> Vec<ChangeId>;
     /// The notes of what has come since `heads`, oldest first.

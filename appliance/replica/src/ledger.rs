@@ -1,11 +1,11 @@
 //! The document and the settings that run, side by side.
 
 use crate::decision::{Decision, PendingChange};
-use crate::document::{ChangeId, Document, Stored};
+use crate::document::{ChangeId, Document, Stored, Versions};
 use crate::error::{LedgerError, SyncError};
 use crate::flat::{self, Flat, Leaf};
 use crate::keyring::{Keyring, Random};
-use crate::lost::{self, Choice, LostEdit, opened, shown};
+use crate::lost::{self, Choice, LostEdit, Values, is_there, opened, shown};
 use crate::note::Note;
 use model::{NodeId, Problem, Settings, check};
 use std::collections::BTreeMap;
@@ -194,16 +194,15 @@ impl<D: Document> Ledger<D> {
         let Some(inner) = lost.key.strip_prefix(SETTINGS) else {
             return Ok(None);
         };
-        let values = self.values(SETTINGS);
         let mut flat = flat::flatten(&self.running);
         if let Some(entry) = flat::marked(inner) {
             // Brought back with everything that was ever set in it.
+            let all = self.document.all();
             let below = format!("{entry}/");
-            for (key, value) in values.iter().filter(|(key, _)| key.starts_with(&below)) {
-                let json = opened(&self.keyring, &format!("{SETTINGS}{key}"), value);
-                if let Some(json) = json {
-                    let secret = matches!(value, Stored::Sealed(_));
-                    flat.insert(key.clone(), Leaf { json, secret });
+            let values = space(&all, SETTINGS);
+            for (key, held) in values.iter().filter(|(key, _)| key.starts_with(&below)) {
+                if let Some(leaf) = self.leaf(key, held) {
+                    flat.insert((*key).to_owned(), leaf);
                 }
             }
             flat.insert(inner.to_owned(), Leaf { json: "true".to_owned(), secret: false });
@@ -269,7 +268,7 @@ impl<D: Document> Ledger<D> {
             }
         }
         let running = flat::flatten(&self.running);
-        let merged = self.visible();
+        let merged = self.visible(&space(&self.document.all(), SETTINGS));
         let changes: Vec<_> = flat::difference(&merged, &running)
             .into_iter()
             .filter(|(k, _)| key.is_none_or(|key| pending_key(k, &running, &merged) == key))
@@ -364,36 +363,29 @@ impl<D: Document> Ledger<D> {
         self.document.put(&values, &note.written())
     }
 
-    /// The values of one space that count, by the rest of their keys.
-    fn values(&self, space: &str) -> BTreeMap<String, Stored> {
-        let keys = self.document.keys();
-        let inner = keys.iter().filter_map(|key| Some((key, key.strip_prefix(space)?)));
-        inner
-            .filter_map(|(key, rest)| {
-                Some((rest.to_owned(), self.document.get(key)?.current.value))
-            })
-            .collect()
+    /// The settings the document stands for, key by key, where its secrets can be read.
+    fn visible(&self, values: &Values<'_>) -> Flat {
+        let there = |key: &str| is_there(values, key);
+        let seen = values.iter().filter(|(key, _)| flat::is_visible(key, there));
+        seen.filter_map(|(key, held)| Some(((*key).to_owned(), self.leaf(key, held)?))).collect()
     }
 
-    /// The settings the document stands for, key by key, where its secrets can be read.
-    fn visible(&self) -> Flat {
-        let values = self.values(SETTINGS);
-        let there = |key: &str| !matches!(values.get(key), None | Some(Stored::Gone));
-        let seen = values.iter().filter(|(key, _)| flat::is_visible(key, there));
-        seen.filter_map(|(key, value)| {
-            let json = opened(&self.keyring, &format!("{SETTINGS}{key}"), value)?;
-            Some((key.clone(), Leaf { json, secret: matches!(value, Stored::Sealed(_)) }))
-        })
-        .collect()
+    /// The value of a setting that counts; None where it is gone or its secret cannot be read.
+    fn leaf(&self, key: &str, held: &Versions) -> Option<Leaf> {
+        let value = &held.current.value;
+        let json = opened(&self.keyring, &format!("{SETTINGS}{key}"), value)?;
+        Some(Leaf { json, secret: matches!(value, Stored::Sealed(_)) })
     }
 
     /// Looks at the document: what it stands for runs if it keeps every rule.
     fn refresh(&mut self) {
-        let merged = self.visible();
+        let all = self.document.all();
+        let (settings, shared) = (space(&all, SETTINGS), space(&all, SHARED));
+        let merged = self.visible(&settings);
         let (mut candidate, mut problems) = flat::unflatten(&merged);
         candidate.cluster.key.clone_from(&self.running.cluster.key);
-        problems.extend(self.unreadable());
-        if problems.is_empty() {
+        problems.extend(self.unreadable(&settings));
+        if problems.is_empty() && candidate != self.running {
             problems = check(&candidate);
         }
         if problems.is_empty() {
@@ -402,28 +394,25 @@ impl<D: Document> Ledger<D> {
         } else {
             self.decision = Some(Decision { problems, changes: self.pending(&merged) });
         }
-        let shared = self.values(SHARED);
         self.shared = shared
             .iter()
-            .filter_map(|(name, value)| {
-                let json = opened(&self.keyring, &format!("{SHARED}{name}"), value)?;
-                Some((name.clone(), serde_json::from_str(&json).ok()?))
+            .filter_map(|(name, held)| {
+                let json = opened(&self.keyring, &format!("{SHARED}{name}"), &held.current.value)?;
+                Some(((*name).to_owned(), serde_json::from_str(&json).ok()?))
             })
             .collect();
         let (document, keyring) = (&self.document, &self.keyring);
-        self.lost = lost::find(document, keyring, SETTINGS, &self.values(SETTINGS));
+        self.lost = lost::find(document, keyring, SETTINGS, &settings);
         self.lost.extend(lost::find(document, keyring, SHARED, &shared));
     }
 
     /// Secrets of a key that has not arrived yet.
-    fn unreadable(&self) -> Vec<Problem> {
-        let values = self.values(SETTINGS);
-        let there = |key: &str| !matches!(values.get(key), None | Some(Stored::Gone));
-        let closed = values.iter().filter(|(key, value)| {
-            let full = format!("{SETTINGS}{key}");
-            matches!(value, Stored::Sealed(_))
+    fn unreadable(&self, values: &Values<'_>) -> Vec<Problem> {
+        let there = |key: &str| is_there(values, key);
+        let closed = values.iter().filter(|(key, held)| {
+            matches!(held.current.value, Stored::Sealed(_))
                 && flat::is_visible(key, there)
-                && opened(&self.keyring, &full, value).is_none()
+                && self.leaf(key, held).is_none()
         });
         let text = "this secret was sealed with a key this board does not have yet; it comes with \
                     the next contact with the other boards";
@@ -473,4 +462,9 @@ fn pending_key(key: &str, running: &Flat, merged: &Flat) -> String {
         .map(|entry| flat::mark_of(&entry))
         .find(|mark| running.contains_key(mark) != merged.contains_key(mark));
     whole.unwrap_or_else(|| key.to_owned())
+}
+
+/// The keys of one space, by the rest of their names.
+fn space<'a>(all: &'a BTreeMap<String, Versions>, space: &str) -> Values<'a> {
+    all.iter().filter_map(|(key, held)| Some((key.strip_prefix(space)?, held))).collect()
 }

@@ -1,6 +1,6 @@
 //! Edits that lost against another one made at the same time.
 
-use crate::document::{ChangeId, Document, Stored};
+use crate::document::{ChangeId, Document, Stored, Versions};
 use crate::flat;
 use crate::keyring::Keyring;
 use crate::note::Note;
@@ -60,22 +60,29 @@ pub(crate) fn opened(keyring: &Keyring, key: &str, value: &Stored) -> Option<Str
     }
 }
 
+/// What the keys of one space hold, by the rest of their names.
+pub(crate) type Values<'a> = BTreeMap<&'a str, &'a Versions>;
+
+/// Does it hold a value?
+pub(crate) fn is_there(values: &Values<'_>, key: &str) -> bool {
+    values.get(key).is_some_and(|held| held.current.value != Stored::Gone)
+}
+
 /// Every lost edit of one space of the document, by key. `values` are those that count, by the rest
 /// of their keys.
 pub(crate) fn find<D: Document>(
     document: &D,
     keyring: &Keyring,
     space: &str,
-    values: &BTreeMap<String, Stored>,
+    values: &Values<'_>,
 ) -> Vec<LostEdit> {
-    let there = |key: &str| !matches!(values.get(key), None | Some(Stored::Gone));
+    let there = |key: &str| is_there(values, key);
     let mut lost = Vec::new();
-    for key in values.keys() {
+    for (key, versions) in values {
         if !flat::is_visible(key, there) && flat::marked(key).is_none() {
             continue;
         }
         let full = format!("{space}{key}");
-        let Some(versions) = document.get(&full) else { continue };
         let current = opened(keyring, &full, &versions.current.value);
         for other in &versions.others {
             let value = opened(keyring, &full, &other.value);
@@ -117,15 +124,15 @@ fn edited_while_removed<D: Document>(
     document: &D,
     keyring: &Keyring,
     space: &str,
-    values: &BTreeMap<String, Stored>,
+    values: &Values<'_>,
     entry: &str,
     removal: &ChangeId,
 ) -> Option<LostEdit> {
     let below = format!("{entry}/");
     let mark = flat::mark_of(entry);
-    values.keys().filter(|key| key.starts_with(&below) && **key != mark).find_map(|key| {
+    let inside = values.iter().filter(|(key, _)| key.starts_with(&below) && **key != mark);
+    inside.into_iter().find_map(|(key, versions)| {
         let full = format!("{space}{key}");
-        let versions = document.get(&full)?;
         // Whoever removed the entry knew these.
         let known = document.all_at(&full, std::slice::from_ref(removal));
         let all = std::iter::once(&versions.current).chain(&versions.others);
