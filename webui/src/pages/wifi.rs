@@ -8,7 +8,7 @@ use crate::forms::{Base, CountryForm, Form, NetworkForm, submit};
 use crate::gate::encode;
 use crate::live::Part;
 use crate::tries::{self, stand};
-use crate::view::wifi::{SeenView, TrialView, band, seen, strength, trial};
+use crate::view::wifi::{Blind, SeenView, TrialView, band, seen, strength, trial};
 use askama::Template;
 use control::{Change, Snapshot};
 use http::{HeaderMap, StatusCode};
@@ -116,7 +116,8 @@ pub(crate) fn parts(
     let stand = stand(lock(&app.tried).as_ref(), system.wifi.as_ref());
     let known = system.wifi.is_some();
     let wifi = system.wifi.unwrap_or_default();
-    let trial = TrialPart { trial: stand.map(|s| trial(&s, &names(snapshot))) };
+    let blind = Blind::of(&wifi.adapters, snapshot.settings.wifi.country.as_ref());
+    let trial = TrialPart { trial: stand.map(|s| trial(&s, &names(snapshot), blind)) };
     let part = WifiPart {
         strength: wifi.connected.as_ref().map_or("", |c| strength(c.signal_dbm)),
         band: wifi.connected.as_ref().map_or("", |c| band(c.frequency)),
@@ -220,7 +221,7 @@ fn join_page(ctx: &Ctx, status: StatusCode, form: NetworkForm) -> PageResult {
     let stand = stand(lock(&ctx.app.tried).as_ref(), wifi.as_ref());
     // What became of another network is of no interest here.
     let stand = stand.filter(|s| s.ssid() == form.ssid.value);
-    let refresh = stand.as_ref().is_some_and(|s| trial(s, &[]).trying);
+    let refresh = stand.as_ref().is_some_and(|s| trial(s, &[], Blind::default()).trying);
     let mut parts = all_parts(ctx)?;
     parts.retain(|p| p.id == TRIAL && stand.is_some());
     page_with(

@@ -61,7 +61,7 @@ pub(crate) struct SeenView {
 
 /// A network as the list shows it.
 pub(crate) fn seen(s: &WifiSeen, adapters: &[WifiAdapter], known: bool) -> SeenView {
-    let deaf = !adapters.is_empty() && adapters.iter().all(|a| !a.five_ghz);
+    let deaf = is_deaf(adapters);
     let obstacle = match s.security {
         WifiSecurity::Enterprise => {
             "It asks for a user name, which Bramble cannot do. Use another network, or a cable."
@@ -101,8 +101,45 @@ pub(crate) struct TrialView {
     pub(crate) trying: bool,
 }
 
+/// What keeps a board from seeing a network that is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Blind {
+    /// None of its adapters has 5 GHz.
+    pub(crate) to_five_ghz: bool,
+    /// No country is set: only the channels allowed everywhere are listened to.
+    pub(crate) to_channels: bool,
+}
+
+impl Blind {
+    pub(crate) fn of(adapters: &[WifiAdapter], country: Option<&model::Country>) -> Self {
+        Self { to_five_ghz: is_deaf(adapters), to_channels: country.is_none() }
+    }
+
+    fn hints(self) -> String {
+        let mut hints = String::new();
+        if self.to_five_ghz {
+            hints.push_str(
+                " This adapter has 2.4 GHz only: if the router offers this name on 5 GHz alone, \
+                 the board cannot see it; switch the router's 2.4 GHz on.",
+            );
+        }
+        if self.to_channels {
+            hints.push_str(
+                " No country is set, so channels 12 and 13 and most of 5 GHz are not looked at; \
+                 set it under Wi-Fi.",
+            );
+        }
+        hints
+    }
+}
+
+/// Without any 5 GHz, as far as anything is known of the adapters.
+fn is_deaf(adapters: &[WifiAdapter]) -> bool {
+    !adapters.is_empty() && adapters.iter().all(|a| !a.five_ghz)
+}
+
 /// A verdict in words; `names` are those this board answers to on that network.
-pub(crate) fn trial(stand: &Stand, names: &[String]) -> TrialView {
+pub(crate) fn trial(stand: &Stand, names: &[String], blind: Blind) -> TrialView {
     let bad = |headline: String, detail: &str| TrialView {
         tone: Tone::Bad,
         headline,
@@ -131,8 +168,11 @@ pub(crate) fn trial(stand: &Stand, names: &[String]) -> TrialView {
         ),
         WifiVerdict::NotFound => bad(
             format!("{ssid} is not in reach."),
-            "Nothing was saved. Look at the spelling, tick \"hidden\" if it hides its name, or \
-             bring the board closer to the router.",
+            &format!(
+                "Nothing was saved. Look at the spelling, tick \"hidden\" if it hides its name, or \
+                 bring the board closer to the router.{}",
+                blind.hints()
+            ),
         ),
         WifiVerdict::OnlyFiveGhz => bad(
             format!("{ssid} is on 5 GHz only, which this adapter does not have."),
@@ -213,12 +253,29 @@ mod tests {
         let views: Vec<TrialView> = all
             .into_iter()
             .map(|verdict| {
-                trial(&Stand::Verdict(WifiTrial { ssid: "home".into(), verdict }), &names)
+                let stand = Stand::Verdict(WifiTrial { ssid: "home".into(), verdict });
+                trial(&stand, &names, Blind::default())
             })
             .collect();
         assert!(views.iter().all(|v| !v.headline.is_empty() && v.detail.ends_with('.')));
         assert_eq!(views.iter().filter(|v| v.trying).count(), 1);
         let last = views.last().unwrap();
         assert_eq!(last.links, ["http://192.168.1.77:1936/", "http://web01.local:1936/"]);
+    }
+
+    #[test]
+    fn what_is_not_found_may_be_where_this_board_cannot_look() {
+        let told = |five_ghz: bool, country: Option<&str>| {
+            let adapter = WifiAdapter { five_ghz, ..WifiAdapter::default() };
+            let country = country.map(|c| c.parse().unwrap());
+            let blind = Blind::of(&[adapter], country.as_ref());
+            let verdict = WifiVerdict::NotFound;
+            let stand = Stand::Verdict(WifiTrial { ssid: "home".into(), verdict });
+            trial(&stand, &[], blind).detail
+        };
+        assert!(told(false, Some("GB")).contains("2.4 GHz only"));
+        assert!(!told(true, Some("GB")).contains("2.4 GHz only"));
+        assert!(told(true, None).contains("No country is set"));
+        assert!(!told(true, Some("GB")).contains("No country"));
     }
 }
