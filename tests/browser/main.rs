@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test states what it expects")]
 
+mod cookies;
 mod webdriver;
 
 use lab::{Api, Lab, Options};
