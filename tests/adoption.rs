@@ -6,8 +6,9 @@
 use lab::http::{self, Request};
 use lab::{Api, Lab, Options, admin, wait, wired};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 const PASSWORD: &str = "another password";
@@ -155,8 +156,81 @@ fn four_boards_become_one_cluster_from_the_page_of_one() {
         assert!(nodes.iter().all(|n| n["device"].is_string()), "{nodes:?}");
         assert_eq!(settings["cluster"]["key"].as_str().unwrap_or_default(), "");
     }
+    roles_from_the_page(&lab);
     another_card_for_a_node(&lab);
     lab.shut_down().unwrap();
+}
+
+/// Everything a form on a page would send as it is.
+fn as_it_is(page: &str) -> BTreeMap<String, String> {
+    let value = |tag: &str, name: &str| {
+        let start = format!("{name}=\"");
+        tag.split_once(&start).and_then(|(_, rest)| rest.split_once('"')).map(|(v, _)| v.to_owned())
+    };
+    let mut fields = BTreeMap::new();
+    for tag in page.split("<input").skip(1).filter_map(|rest| rest.split('>').next()) {
+        let radio = tag.contains("type=\"radio\"");
+        if let Some(name) = value(tag, " name").filter(|_| !radio || tag.contains("checked")) {
+            fields.insert(name, value(tag, " value").unwrap_or_default());
+        }
+    }
+    fields.remove("csrf");
+    fields
+}
+
+fn form(fields: &BTreeMap<String, String>) -> String {
+    let plain = |text: &String| text.replace('/', "%2F").replace(' ', "+");
+    let pairs = fields.iter().map(|(name, value)| format!("{name}={}", plain(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// The operator says what each board is, and the reference cluster serves.
+fn roles_from_the_page(lab: &Lab) {
+    let site = lab.node("web01").site();
+    fs::create_dir_all(&site).unwrap();
+    fs::write(site.join("index.html"), "from the page of one").unwrap();
+    let browser = Browser::sign_in(lab, "web01").unwrap();
+    let mut fields = as_it_is(&browser.page("/roles").unwrap());
+    let wanted =
+        [("web01", "web"), ("web02", "web"), ("lbmaster", "balancer"), ("lbslave", "balancer")];
+    for (node, role) in wanted {
+        let id = status(lab, node).unwrap()["node"].as_str().unwrap().to_owned();
+        for (field, value) in [
+            ("role", role.to_owned()),
+            ("name", node.to_owned()),
+            ("address", format!("{}/24", wired(node))),
+        ] {
+            assert!(fields.insert(format!("{field}.{id}"), value).is_some(), "{field} of {node}");
+        }
+    }
+    fields.insert("floating_ip".to_owned(), "192.168.1.15/24".to_owned());
+    fields.insert("gateway".to_owned(), "192.168.1.1".to_owned());
+    let review = format!("{}&step=review", form(&fields));
+    let review = browser.submit("/roles", "/roles", &review).unwrap();
+    assert_eq!(review.status, 200, "{}", review.text());
+    let agreed = as_it_is(&review.text());
+    let begun = Instant::now();
+    let applied =
+        browser.submit("/roles", "/roles", &format!("{}&step=apply", form(&agreed))).unwrap();
+    assert_eq!(applied.status, 303, "{}", applied.text());
+    wait::until(PATIENCE, "the site through the floating IP", || {
+        let floating = SocketAddr::from(([192, 168, 1, 15], 80));
+        let answer = http::request(&lab.client(), floating, &Request::get("/"));
+        let answer = answer.map_err(|e| e.to_string())?;
+        match answer.text().as_str() {
+            "from the page of one" => Ok(()),
+            other => Err(format!("{}: {other}", answer.status)),
+        }
+    })
+    .unwrap();
+    println!("from \"Apply\" to the site on the floating IP: {:?}", begun.elapsed());
+    wait::until(PATIENCE, "the site on web02", || {
+        let file = lab.node("web02").site().join("index.html");
+        fs::read_to_string(file).map(drop).map_err(|e| e.to_string())
+    })
+    .unwrap();
+    let master = Api::aboard(lab, "lbmaster", PASSWORD);
+    master.wait_servers(2, PATIENCE).unwrap();
 }
 
 /// The card of lbslave is lost; a new one takes its place, under its id.
