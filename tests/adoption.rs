@@ -77,16 +77,21 @@ fn all_between(text: &str, before: &str, after: &str) -> BTreeSet<String> {
 fn boards() -> Lab {
     let lab = Lab::start(&Options::new(env!("CARGO_BIN_EXE_bramble"))).unwrap();
     for node in NODES {
-        let _ = lab.node(node).stop();
-        let dir = lab.node(node).dir();
-        fs::remove_dir_all(&dir).unwrap();
-        fs::create_dir_all(&dir).unwrap();
-        let address = format!("{}/24", wired(node));
-        // What was configured by the run before may still be there.
-        let _ = lab.exec(node, "ip", &["addr", "add", &address, "dev", "eth0"]);
-        lab.node(node).start().unwrap();
+        new_card(&lab, node);
     }
     lab
+}
+
+/// A blank card for a board, whose address somebody else gives it.
+fn new_card(lab: &Lab, node: &str) {
+    let _ = lab.node(node).stop();
+    let dir = lab.node(node).dir();
+    fs::remove_dir_all(&dir).unwrap();
+    fs::create_dir_all(&dir).unwrap();
+    let address = format!("{}/24", wired(node));
+    // What was configured by the run before may still be there.
+    let _ = lab.exec(node, "ip", &["addr", "add", &address, "dev", "eth0"]);
+    lab.node(node).start().unwrap();
 }
 
 fn status(lab: &Lab, node: &str) -> Result<Value, String> {
@@ -240,10 +245,7 @@ fn another_card_for_a_node(lab: &Lab) {
         Ok(status["nodes"][0]["status"].clone())
     };
     let before = own(lab).unwrap()["id"].as_str().unwrap().to_owned();
-    let _ = lab.node("lbslave").stop();
-    fs::remove_dir_all(lab.node("lbslave").dir()).unwrap();
-    fs::create_dir_all(lab.node("lbslave").dir()).unwrap();
-    lab.node("lbslave").start().unwrap();
+    new_card(lab, "lbslave");
     let browser = Browser::sign_in(lab, "web02").unwrap();
     let list = format!("/found?as={before}");
     let device = wait::until(PATIENCE, "the new card is found", || {

@@ -21,7 +21,7 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
     // "append a request Origin header"), and the check of csrf.rs could tell nothing apart.
     set(header::REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    // No Cross-Origin-Opener-Policy: over plain http browsers ignore it and complain of it.
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

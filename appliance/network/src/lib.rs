@@ -41,6 +41,8 @@ mod dhcp;
 mod dns;
 mod error;
 mod facts;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod hostname;
 mod kernel;

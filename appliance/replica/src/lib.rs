@@ -23,6 +23,8 @@ mod decision;
 mod document;
 mod error;
 pub mod flat;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keyring;
 mod ledger;
 mod lost;

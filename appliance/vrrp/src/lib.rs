@@ -16,6 +16,8 @@
 
 mod announce;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod packet;
 mod ports;
 mod router;

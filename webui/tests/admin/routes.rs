@@ -410,7 +410,6 @@ async fn every_answer_carries_the_headers() {
             assert!(csp.contains("frame-ancestors 'none'") && !csp.contains("unsafe"), "{path}");
             assert_eq!(a.header("x-content-type-options"), "nosniff", "{path}");
             assert_eq!(a.header("cross-origin-resource-policy"), "same-origin", "{path}");
-            assert_eq!(a.header("cross-origin-opener-policy"), "same-origin", "{path}");
             assert_eq!(a.header("referrer-policy"), "same-origin", "{path}");
             assert!(!a.header("cache-control").is_empty(), "{path}");
         }

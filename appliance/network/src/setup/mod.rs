@@ -5,7 +5,7 @@
 //! way into the Internet ends on our page. Both are for this one link, are bounded in memory and
 //! in answers a second, and remember nothing when they end.
 
-mod answers;
+pub(crate) mod answers;
 mod leases;
 mod limit;
 pub(crate) mod runner;
