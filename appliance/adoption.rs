@@ -101,6 +101,9 @@ impl cluster::Household for Household {
     fn join_token(&self) -> Option<Secret> {
         self.local.join_token().ok().flatten().map(Secret::new)
     }
+    fn was_removed(&self, device: &DeviceId) -> bool {
+        self.control.replication().borrow().removed.contains(device)
+    }
     fn blink(&self, flashes: Option<u8>) -> Answer<'_, ()> {
         Box::pin(async move {
             match &self.aboard {

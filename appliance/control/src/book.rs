@@ -160,6 +160,7 @@ impl<S: Storage> Book<S> {
             keys: self.ledger.keyring().fingerprint(),
             lost: self.ledger.lost().to_vec(),
             decision: self.ledger.decision().cloned(),
+            removed: self.ledger.removed().clone(),
             shared: self.ledger.shared().clone(),
         });
     }

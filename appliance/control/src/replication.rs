@@ -1,7 +1,8 @@
 //! What the cluster's document says beside the settings, for the pages and the other subsystems.
 
+use model::DeviceId;
 use replica::{Decision, LostEdit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -16,6 +17,8 @@ pub struct Replication {
     pub lost: Vec<LostEdit>,
     /// Set while the settings that came of a merge break a rule and the last good ones run.
     pub decision: Option<Decision>,
+    /// Boards that were members once and are none now, by their keys.
+    pub removed: BTreeSet<DeviceId>,
     /// Values of the cluster that are no settings, such as `admin.password`. Secret.
     pub shared: BTreeMap<String, String>,
 }

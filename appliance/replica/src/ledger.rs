@@ -7,8 +7,8 @@ use crate::flat::{self, Flat, Leaf};
 use crate::keyring::{Keyring, Random};
 use crate::lost::{self, Choice, LostEdit, Values, is_there, opened, shown};
 use crate::note::Note;
-use model::{NodeId, Problem, Settings, check};
-use std::collections::BTreeMap;
+use model::{DeviceId, NodeId, Problem, Settings, check};
+use std::collections::{BTreeMap, BTreeSet};
 
 const SETTINGS: &str = "settings/";
 const SHARED: &str = "shared/";
@@ -34,6 +34,7 @@ pub struct Ledger<D: Document = crate::Automerge> {
     decision: Option<Decision>,
     lost: Vec<LostEdit>,
     shared: BTreeMap<String, String>,
+    removed: BTreeSet<DeviceId>,
 }
 
 impl<D: Document> Ledger<D> {
@@ -59,6 +60,7 @@ impl<D: Document> Ledger<D> {
             decision: None,
             lost: Vec::new(),
             shared: BTreeMap::new(),
+            removed: BTreeSet::new(),
         };
         if ledger.stored.is_empty() {
             let changes = flat::difference(&Flat::new(), &flat::flatten(&ledger.running));
@@ -106,6 +108,11 @@ impl<D: Document> Ledger<D> {
     /// Values that are no settings, by name.
     pub fn shared(&self) -> &BTreeMap<String, String> {
         &self.shared
+    }
+
+    /// Boards that were members once and are none now, by their keys.
+    pub fn removed(&self) -> &BTreeSet<DeviceId> {
+        &self.removed
     }
 
     /// The cluster's keys.
@@ -401,9 +408,24 @@ impl<D: Document> Ledger<D> {
                 Some(((*name).to_owned(), serde_json::from_str(&json).ok()?))
             })
             .collect();
+        self.removed = self.strangers(&settings);
         let (document, keyring) = (&self.document, &self.keyring);
         self.lost = lost::find(document, keyring, SETTINGS, &settings);
         self.lost.extend(lost::find(document, keyring, SHARED, &shared));
+    }
+
+    /// The keys of entries without a mark that are no present node's.
+    fn strangers(&self, values: &Values<'_>) -> BTreeSet<DeviceId> {
+        let there = |key: &str| is_there(values, key);
+        let devices = values.iter().filter(|(key, _)| {
+            key.starts_with("nodes/") && key.ends_with("/device") && !flat::is_visible(key, there)
+        });
+        let device = |key: &str, held: &Versions| {
+            serde_json::from_str::<Option<DeviceId>>(&self.leaf(key, held)?.json).ok()?
+        };
+        let present =
+            |id: &DeviceId| self.running.nodes.iter().any(|n| n.device.as_ref() == Some(id));
+        devices.filter_map(|(key, held)| device(key, held)).filter(|id| !present(id)).collect()
     }
 
     /// Secrets of a key that has not arrived yet.

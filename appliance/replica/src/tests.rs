@@ -181,6 +181,11 @@ fn a_merge_that_breaks_a_rule_waits_for_a_decision() {
 #[test]
 fn an_entry_changed_while_it_was_removed_elsewhere_is_not_forgotten() {
     let mut a = first(1, "web01");
+    let board: model::DeviceId = "b".repeat(64).parse().unwrap();
+    let mut next = a.running().clone();
+    next.nodes[1].device = Some(board.clone());
+    a.edit(next, &note("web01", "met web02")).unwrap();
+    assert!(a.removed().is_empty());
     let mut b = joined(2, "web02", &a);
     let mut next = a.running().clone();
     next.nodes.remove(1);
@@ -189,6 +194,7 @@ fn an_entry_changed_while_it_was_removed_elsewhere_is_not_forgotten() {
     meet(&mut a, &mut b);
     assert_eq!(a.running().nodes.len(), 3);
     assert_eq!(a.running(), b.running());
+    assert!(a.removed().contains(&board) && b.removed().contains(&board));
     let lost = b.lost()[0].clone();
     assert_eq!(lost.other, "nodes[web02].name = Precious");
     let next = b.with_theirs(&lost.key, lost.change).unwrap().unwrap();
@@ -196,6 +202,7 @@ fn an_entry_changed_while_it_was_removed_elsewhere_is_not_forgotten() {
     b.edit(next, &note("web02", "brought it back")).unwrap();
     meet(&mut a, &mut b);
     assert!(a.lost().is_empty(), "{:?}", a.lost());
+    assert!(b.removed().is_empty(), "it is back");
     let back = a.running().node(&id("web02")).unwrap();
     assert_eq!((back.name.as_str(), back.roles.len()), ("Precious", 1));
     // Removed again and confirmed, nothing is left of it.
