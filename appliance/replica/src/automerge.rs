@@ -108,9 +108,9 @@ impl Document for Automerge {
         Some(Versions { current, others: versions })
     }
 
-    fn all_at(&self, key: &str, heads: &[ChangeId]) -> Vec<Stored> {
+    fn all_at(&self, key: &str, heads: &[ChangeId]) -> Vec<ChangeId> {
         let all = self.0.get_all_at(ROOT, key, &hashes(heads)).unwrap_or_default();
-        all.iter().map(|(value, _)| stored(value)).collect()
+        all.iter().filter_map(|(_, id)| Some(ChangeId(self.0.hash_for_opid(id)?.0))).collect()
     }
 
     fn all(&self) -> BTreeMap<String, Versions> {

@@ -72,8 +72,8 @@ pub trait Document: Sized + Send {
     fn put(&mut self, values: &[(String, Stored)], note: &str) -> Result<(), LedgerError>;
     /// What a key holds.
     fn get(&self, key: &str) -> Option<Versions>;
-    /// Every value a key held at an earlier state, those that lost as well.
-    fn all_at(&self, key: &str, heads: &[ChangeId]) -> Vec<Stored>;
+    /// The changes whose values a key held at an earlier state, those that lost as well.
+    fn all_at(&self, key: &str, heads: &[ChangeId]) -> Vec<ChangeId>;
     /// What every key holds, removed ones as well, in one pass.
     fn all(&self) -> BTreeMap<String, Versions>;
     /// The newest changes: equal on two copies exactly when the copies are.

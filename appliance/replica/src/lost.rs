@@ -136,7 +136,7 @@ fn edited_while_removed<D: Document>(
         // Whoever removed the entry knew these.
         let known = document.all_at(&full, std::slice::from_ref(removal));
         let all = std::iter::once(&versions.current).chain(&versions.others);
-        let news = all.into_iter().find(|version| !known.contains(&version.value))?;
+        let news = all.into_iter().find(|version| !known.contains(&version.change))?;
         let json = opened(keyring, &full, &news.value);
         let value = shown(json.as_deref(), matches!(news.value, Stored::Sealed(_)));
         Some(LostEdit {
