@@ -89,8 +89,9 @@ fn new_card(lab: &Lab, node: &str) {
     fs::remove_dir_all(&dir).unwrap();
     fs::create_dir_all(&dir).unwrap();
     let address = format!("{}/24", wired(node));
-    // What was configured by the run before may still be there.
-    let _ = lab.exec(node, "ip", &["addr", "add", &address, "dev", "eth0"]);
+    // What the node set itself, it would take away again.
+    lab.exec(node, "ip", &["addr", "flush", "dev", "eth0"]).unwrap();
+    lab.exec(node, "ip", &["addr", "add", &address, "dev", "eth0"]).unwrap();
     lab.node(node).start().unwrap();
 }
 

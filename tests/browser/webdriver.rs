@@ -195,6 +195,8 @@ impl Browser {
             .iter()
             .filter(|e| e["level"] == "SEVERE")
             .map(|e| e["message"].as_str().unwrap_or_default().to_owned())
+            // The browser's own start page, left in the middle of its work.
+            .filter(|message| !message.starts_with("chrome://"))
             .collect()
     }
 
