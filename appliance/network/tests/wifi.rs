@@ -229,8 +229,11 @@ async fn a_phone_brings_a_new_board_onto_its_network() {
 
     let wrong = bench.handle.join(network("home", "wrong passphrase"), None).await;
     assert_eq!(wrong, Ok(WifiVerdict::WrongPassphrase));
-    let trial = bench.handle.status().0.trial.unwrap();
-    assert_eq!((&*trial.ssid, trial.verdict), ("home", WifiVerdict::WrongPassphrase));
+    eventually("the verdict is shown", || {
+        let trial = bench.handle.status().0.trial.unwrap();
+        (&*trial.ssid, trial.verdict) == ("home", WifiVerdict::WrongPassphrase)
+    })
+    .await;
     assert!(lock(&bench.world).interfaces["wlan0"].networks.is_empty(), "nothing is left of it");
 
     let country = Some("DE".parse().unwrap());
