@@ -27,7 +27,7 @@ fn hashes(ids: &[ChangeId]) -> Vec<ChangeHash> {
 fn stored(value: &Value<'_>) -> Stored {
     match value {
         Value::Scalar(scalar) => match scalar.as_ref() {
-            ScalarValue::Str(text) => Stored::Plain(text.to_string()),
+            ScalarValue::Str(text) => Stored::Plain(text.trim_end_matches(AGAIN).to_owned()),
             ScalarValue::Bytes(bytes) => Stored::Sealed(bytes.clone()),
             // Nobody writes anything else.
             _ => Stored::Gone,
@@ -36,18 +36,25 @@ fn stored(value: &Value<'_>) -> Stored {
     }
 }
 
-/// automerge leaves out what sets a value once more. A removal is said again so that it comes after
-/// what others did meanwhile: nothing has two faces for that.
+/// Behind a text that is set once more. JSON may end in blanks and ours never does.
+const AGAIN: char = ' ';
+
+/// automerge leaves out what sets a value once more. What an operator wants is said again all the
+/// same, so that it comes after what others did meanwhile: nothing and texts have two faces for
+/// that.
 fn scalar(value: &Stored, held: Option<&Value<'_>>) -> ScalarValue {
-    match value {
-        Stored::Gone => match held {
-            Some(Value::Scalar(held)) if matches!(held.as_ref(), ScalarValue::Null) => {
-                ScalarValue::Boolean(false)
-            }
-            _ => ScalarValue::Null,
-        },
-        Stored::Plain(text) => ScalarValue::Str(text.as_str().into()),
-        Stored::Sealed(bytes) => ScalarValue::Bytes(bytes.clone()),
+    let held = match held {
+        Some(Value::Scalar(held)) => Some(held.as_ref()),
+        _ => None,
+    };
+    match (value, held) {
+        (Stored::Gone, Some(ScalarValue::Null)) => ScalarValue::Boolean(false),
+        (Stored::Gone, _) => ScalarValue::Null,
+        (Stored::Plain(text), Some(ScalarValue::Str(same))) if same.as_str() == text => {
+            ScalarValue::Str(format!("{text}{AGAIN}").as_str().into())
+        }
+        (Stored::Plain(text), _) => ScalarValue::Str(text.as_str().into()),
+        (Stored::Sealed(bytes), _) => ScalarValue::Bytes(bytes.clone()),
     }
 }
 

@@ -336,7 +336,8 @@ impl<D: Document> Ledger<D> {
         Ok(Step { settings, notes: Vec::new() })
     }
 
-    /// Records changes that are not in the document already, in one.
+    /// Records changes, in one; what the document says already as well: whoever sets it otherwise
+    /// without knowing of this must not win without a word.
     fn put(
         &mut self,
         space: &str,
@@ -346,14 +347,7 @@ impl<D: Document> Ledger<D> {
         let mut values = Vec::new();
         for (key, leaf) in changes {
             let key = format!("{space}{key}");
-            if let Some(held) = self.document.get(&key) {
-                let json = leaf.as_ref().map(|l| &l.json);
-                let same = opened(&self.keyring, &key, &held.current.value).as_ref() == json;
-                let readable = !matches!((&held.current.value, json), (Stored::Sealed(_), None));
-                if same && readable && held.others.is_empty() {
-                    continue;
-                }
-            } else if leaf.is_none() {
+            if leaf.is_none() && self.document.get(&key).is_none() {
                 continue;
             }
             let value = match leaf {
