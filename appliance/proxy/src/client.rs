@@ -11,6 +11,7 @@ use crate::proxy_protocol::{self, Header};
 use crate::request::{self, Origin, Refused, Request};
 use crate::rules::Facts;
 use crate::shared::Shared;
+use crate::stream::Stream;
 use crate::tcp;
 use crate::timers::Timer;
 use crate::worker::Worker;
@@ -23,7 +24,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// After a refusal the rest of what the client sends is read and dropped, for so long and up to
 /// so much: closing at once would reset the connection and the answer with it.
@@ -35,7 +35,7 @@ const CONTENT: usize = 16 * 1024;
 /// A visitor's connection.
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) io: TcpStream,
+    pub(crate) io: Stream,
     pub(crate) peer: SocketAddrV4,
     local: SocketAddrV4,
     /// Where the visitor connected to, if a proxy in front of us told.
@@ -113,7 +113,7 @@ impl Drop for Slot {
 /// Serves a new connection; `generation` is that of the settings `frontend` is from.
 pub(crate) fn spawn(
     worker: &Rc<Worker>,
-    io: TcpStream,
+    io: Stream,
     peer: SocketAddrV4,
     local: SocketAddrV4,
     frontend: &Arc<Frontend>,
@@ -462,7 +462,10 @@ impl Client {
                     Poll::Pending => return self.timer.poll(cx, self.worker.now()),
                 }
             }
-            Poll::Ready(())
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => self.timer.poll(cx, self.worker.now()),
+            }
         })
         .await;
         self.worker.recycle(out);

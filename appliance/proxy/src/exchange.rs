@@ -440,6 +440,7 @@ async fn relay(
         up_dead: false,
         down: worker.buffer(),
         down_at: 0,
+        unflushed: false,
         partial: Vec::new(),
         response: None,
         aftermath: (!aftermath.is_empty()).then_some(aftermath),

@@ -59,6 +59,7 @@ mod shared;
 mod splice;
 mod standing;
 mod status;
+mod stream;
 mod tcp;
 mod timers;
 mod tunnel;

@@ -8,6 +8,7 @@ use crate::live::ServerLive;
 use crate::message::{Parsed, put_trailers};
 use crate::persist::Aftermath;
 use crate::response::{self, Asked, Response};
+use crate::stream::Stream;
 use crate::timers::Timer;
 use crate::worker::Worker;
 use std::io::IoSlice;
@@ -56,7 +57,7 @@ pub(crate) enum End {
 pub(crate) struct Relay<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) timer: &'a Timer,
-    pub(crate) client: &'a mut TcpStream,
+    pub(crate) client: &'a mut Stream,
     /// Bytes of the client that were read before.
     pub(crate) pending: &'a mut Vec<u8>,
     pub(crate) server: &'a mut TcpStream,
@@ -80,6 +81,8 @@ pub(crate) struct Relay<'a> {
     /// What goes to the client next, from `down_at` on.
     pub(crate) down: Vec<u8>,
     pub(crate) down_at: usize,
+    /// Some of what went there may not have left yet.
+    pub(crate) unflushed: bool,
     /// The start of a response's head.
     pub(crate) partial: Vec<u8>,
     pub(crate) response: Option<Response>,
@@ -126,7 +129,7 @@ impl Relay<'_> {
 
     fn watch(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let unsent = self.up_at < self.up.len() && !self.up_dead;
-        let unread = self.down_at < self.down.len();
+        let unread = self.down_at < self.down.len() || self.unflushed;
         let more_to_come = !self.body.is_done() && !self.up_dead;
         let client = (unread || (more_to_come && !unsent))
             .then(|| self.client_seen.saturating_add(self.client_limit));
@@ -220,6 +223,13 @@ impl Relay<'_> {
         }
         self.down.clear();
         self.down_at = 0;
+        if self.unflushed {
+            match Pin::new(&mut *self.client).poll_flush(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => return Err(End::ClientGone),
+            }
+        }
         match &self.response {
             Some(r) if r.status == 101 => return Err(End::Upgraded),
             Some(r) if r.body.is_done() => return Err(End::Complete),
@@ -261,6 +271,7 @@ impl Relay<'_> {
 
     fn sent(&mut self, n: usize) {
         self.down_at += n;
+        self.unflushed = true;
         self.bytes_out += size(n);
         self.client_seen = self.now;
     }

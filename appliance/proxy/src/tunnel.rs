@@ -4,17 +4,20 @@
 
 use crate::splice::{self, Pipe};
 use crate::standing::Standing;
+use crate::stream::{Stream, Wire};
 use crate::timers::Timer;
 use crate::worker::Worker;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 #[derive(Default)]
 struct Way {
     waiting: Vec<u8>,
     at: usize,
+    /// Some of what was written may not have left yet.
+    unflushed: bool,
     pipe: Option<Pipe>,
     ended: bool,
     shut: bool,
@@ -55,7 +58,7 @@ pub(crate) async fn run(
     worker: &Worker,
     timer: &Timer,
     standing: &Standing,
-    (client, server): (&mut TcpStream, &mut TcpStream),
+    (client, server): (&mut Stream, &mut TcpStream),
     early: Vec<u8>,
     silence: u64,
 ) -> Moved {
@@ -104,8 +107,8 @@ fn count(way: &mut Way, n: usize) {
 
 fn step(
     worker: &Worker,
-    from: &mut TcpStream,
-    to: &mut TcpStream,
+    from: &mut impl Wire,
+    to: &mut impl Wire,
     way: &mut Way,
     cx: &mut Context<'_>,
 ) -> Result<bool, Failed> {
@@ -114,6 +117,7 @@ fn step(
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(n)) if n > 0 => {
                 way.at += n;
+                way.unflushed = true;
                 count(way, n);
                 if way.at == way.waiting.len() {
                     (way.waiting, way.at) = (Vec::new(), 0);
@@ -123,7 +127,15 @@ fn step(
             Poll::Ready(_) => Err(Failed::Writing),
         };
     }
-    if let Some(mut pipe) = way.pipe.take() {
+    if way.unflushed {
+        match Pin::new(&mut *to).poll_flush(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(())) => way.unflushed = false,
+            Poll::Ready(Err(_)) => return Err(Failed::Writing),
+        }
+    }
+    let sockets = from.socket().zip(to.socket());
+    if let Some((mut pipe, (_, to))) = way.pipe.take().zip(sockets) {
         if pipe.filled() > 0 {
             let drained = splice::drain(&mut pipe, to, cx);
             if pipe.filled() > 0 {
@@ -152,13 +164,14 @@ fn step(
         }
         return Ok(false);
     }
-    match from.poll_read_ready(cx) {
+    let Some((socket, _)) = sockets else { return copy(worker, from, to, way, cx) };
+    match socket.poll_read_ready(cx) {
         Poll::Pending => return Ok(false),
         Poll::Ready(Err(_)) => return Err(Failed::Reading),
         Poll::Ready(Ok(())) => {}
     }
     if let Ok(mut pipe) = worker.pipes.take() {
-        let filled = splice::fill(from, &mut pipe, cx);
+        let filled = splice::fill(socket, &mut pipe, cx);
         return match filled {
             Poll::Pending => {
                 worker.pipes.give(pipe);
@@ -179,11 +192,11 @@ fn step(
     copy(worker, from, to, way, cx)
 }
 
-/// Without a pipe.
+/// Without a pipe, or where the bytes on a socket are not those to be passed on.
 fn copy(
     worker: &Worker,
-    from: &mut TcpStream,
-    to: &mut TcpStream,
+    from: &mut impl Wire,
+    to: &mut impl Wire,
     way: &mut Way,
     cx: &mut Context<'_>,
 ) -> Result<bool, Failed> {
@@ -205,6 +218,7 @@ fn copy(
         Poll::Pending => 0,
     };
     count(way, n);
+    way.unflushed = true;
     way.waiting.extend_from_slice(&data[n..]);
     Ok(true)
 }

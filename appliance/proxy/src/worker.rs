@@ -5,6 +5,7 @@ use crate::config::{Config, Frontend};
 use crate::pool::Pool;
 use crate::shared::Shared;
 use crate::splice::Pipes;
+use crate::stream::Stream;
 use crate::timers::Timers;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -238,7 +239,8 @@ async fn accept(
             biased;
             accepted = listener.accept() => match accepted {
                 Ok((stream, SocketAddr::V4(peer))) => {
-                    client::spawn(&worker, stream, peer, address, at, generation);
+                    let io = Stream::Plain(stream);
+                    client::spawn(&worker, io, peer, address, at, generation);
                 }
                 Ok(_) => {}
                 Err(error) => pause(&worker, &error).await,
@@ -282,7 +284,8 @@ async fn last_connections(
     let end = tokio::time::Instant::now() + LAST_HANDSHAKES;
     while let Ok(Ok((stream, peer))) = tokio::time::timeout_at(end, listener.accept()).await {
         if let SocketAddr::V4(peer) = peer {
-            client::spawn(worker, stream, peer, address, frontend, generation);
+            let io = Stream::Plain(stream);
+            client::spawn(worker, io, peer, address, frontend, generation);
         }
     }
 }
