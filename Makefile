@@ -12,13 +12,14 @@ HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_'
 export CARGO_TARGET_$(HOST)_RUNNER := sudo -E
 endif
 
-.PHONY: help run test soak bench image emulate image-test check
+.PHONY: help run test soak fuzz bench image emulate image-test check
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run    the reference cluster on this machine; ends with Ctrl-C (ADMIN=, SITE=, STATE=)'
 	@echo 'make test   the whole test suite'
 	@echo 'make soak   the simulations of make test ten times over, optimised'
+	@echo 'make fuzz   every decoder fed by libFuzzer, FUZZ_SECONDS=60 each; needs a nightly toolchain'
 	@echo 'make bench  the load balancer beside HAProxy on this machine, a few minutes'
 	@echo 'make image  the SD card image for every board, under target/image/'
 	@echo 'make emulate    that image in QEMU, admin page on 127.0.0.1:1936 (BOARD=raspi2b|virt, NODES=, ADMIN=)'
@@ -45,6 +46,17 @@ test:
 soak:
 	@.ci/need-rust
 	SIM_SEEDS=2000 cargo test --release --locked -p cluster --test simulation -- --nocapture
+
+# One target at a time. What is found is kept under fuzz/artifacts, what was learnt under fuzz/corpus.
+fuzz:
+	@.ci/need-rust
+	@cargo +nightly fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs a nightly toolchain and cargo-fuzz:' \
+		'rustup toolchain install nightly && cargo install cargo-fuzz' >&2; exit 1; }
+	@set -e; for target in $$(cargo +nightly fuzz list); do \
+		mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target; \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -dict=fuzz/http.dict \
+			-max_total_time=$(or $(FUZZ_SECONDS),60) -rss_limit_mb=2048 -print_final_stats=1; \
+	done
 
 # One thread each, in turns; the figures are kept under target/bench.
 bench:

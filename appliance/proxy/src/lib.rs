@@ -39,6 +39,8 @@ mod cookie;
 mod error;
 mod exchange;
 mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod health;
 mod listen;

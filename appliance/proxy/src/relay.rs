@@ -395,7 +395,8 @@ fn encode(body: &mut Body, data: &[u8], out: &mut Vec<u8>) -> Result<usize, ()> 
     encode_with(body, data, out, true)
 }
 
-fn encode_with(
+/// The same, and leaves out the trailers where nobody wants them.
+pub(crate) fn encode_with(
     body: &mut Body,
     data: &[u8],
     out: &mut Vec<u8>,

@@ -23,6 +23,8 @@ pub(crate) enum Refused {
     Bad,
     /// `CONNECT`.
     Method,
+    /// Content where HTTP/1.0 knows none.
+    Content,
     /// Its target is too long.
     TargetTooLong,
     /// Its head is too long or has too many fields.
@@ -37,6 +39,7 @@ impl Refused {
         match self {
             Self::Bad => 400,
             Self::Method => 405,
+            Self::Content => 413,
             Self::TargetTooLong => 414,
             Self::HeadTooLarge => 431,
             Self::Coding => 501,
@@ -196,7 +199,8 @@ fn gather<'a>(headers: &[httparse::Header<'a>]) -> Result<Seen<'a>, Refused> {
                     }
                 }
             }
-            Known::SecWebsocketKey => seen.websocket_key = true,
+            // Sixteen bytes in base64 (RFC 6455 4.1).
+            Known::SecWebsocketKey => seen.websocket_key = h.value.len() == 24,
             Known::Te => {
                 seen.trailers |= list(h.value).any(|c| c.eq_ignore_ascii_case(b"trailers"));
             }
@@ -226,6 +230,12 @@ fn build(
     // RFC 9112 6.1: both are an attack or a fault; HTTP/1.0 knows no chunks.
     if seen.chunked && (seen.length.is_some() || is_10) {
         return Err(Refused::Bad);
+    }
+    // As HAProxy: HTTP/1.0 has no content with these methods, so that a proxy in front may have taken
+    // it for the next request.
+    let content = seen.length.is_some_and(|length| length > 0);
+    if is_10 && content && ["GET", "HEAD", "DELETE"].contains(&method) {
+        return Err(Refused::Content);
     }
     let target = Target::new(method, target.as_bytes())?;
     let default_host;

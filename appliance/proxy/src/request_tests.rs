@@ -162,6 +162,18 @@ fn fields_of_the_clients_connection_stay_there() {
 }
 
 #[test]
+fn the_content_of_old_requests() {
+    let old = |method: &str, length: u8| {
+        let text = format!("{method} / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
+        read(text.as_bytes()).map(|_| ()).map_err(Refused::status)
+    };
+    for method in ["GET", "HEAD", "DELETE"] {
+        assert_eq!((old(method, 0), old(method, 5)), (Ok(()), Err(413)), "{method}");
+    }
+    assert_eq!(old("POST", 5), Ok(()));
+}
+
+#[test]
 fn keep_alive() {
     assert!(get("").unwrap().0.keep_alive);
     assert!(!get("Connection: close\r\n").unwrap().0.keep_alive);
@@ -172,12 +184,14 @@ fn keep_alive() {
 
 #[test]
 fn upgrades() {
-    let ws = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n";
+    let ws = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let (request, out) = get(ws).unwrap();
     assert!(request.upgrade && request.websocket);
     assert!(out.contains("Upgrade: websocket\r\nConnection: upgrade\r\n"));
-    let keyless = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    assert_eq!(get(keyless).unwrap_err(), Refused::Bad);
+    for key in ["", "Sec-WebSocket-Key: x\r\n"] {
+        let keyless = format!("Connection: Upgrade\r\nUpgrade: websocket\r\n{key}");
+        assert_eq!(get(&keyless).unwrap_err(), Refused::Bad, "{key:?}");
+    }
     let (request, out) =
         get("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n")
             .unwrap();

@@ -140,6 +140,16 @@ fn refused() -> Refused {
         ("26 contradiction", raw("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n"), "400 x"),
         ("28 GET *", raw("GET * HTTP/1.1\r\nHost: h\r\n\r\n"), "400 x"),
         ("28 CONNECT", raw("CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n"), "405 x"),
+        (
+            "33 a key that is none",
+            get("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n"),
+            "400 x",
+        ),
+        (
+            "HTTP/1.0 without content",
+            raw("GET / HTTP/1.0\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"),
+            "413 x",
+        ),
         ("33 no key", get("Connection: Upgrade\r\nUpgrade: websocket\r\n"), "400 x"),
     ]
 }
@@ -308,7 +318,7 @@ fn upgrades() {
     });
     let ask = |path: &str| {
         format!(
-            "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
     };
     // Row 33: bytes go both ways, the first ones may come with the request.

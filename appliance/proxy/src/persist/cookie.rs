@@ -46,7 +46,7 @@ fn decode(text: Option<&[u8]>) -> Option<u64> {
 }
 
 /// Reads the first cookie of this name.
-pub(super) fn read(settings: &PersistCookie, head: &[u8], now_s: u64) -> Found {
+pub(crate) fn read(settings: &PersistCookie, head: &[u8], now_s: u64) -> Found {
     let Some(value) = Head::new(head).cookie(&settings.name) else { return Found::default() };
     if settings.mode == CookieMode::Prefix {
         let server = memchr(b'~', value).map_or(value, |at| &value[..at]);
@@ -74,7 +74,7 @@ pub(super) fn read(settings: &PersistCookie, head: &[u8], now_s: u64) -> Found {
 
 /// Takes out of a request what the servers must not see: the whole cookie with `indirect`, the
 /// server's name in front of the value with `prefix`.
-pub(super) fn hide(settings: &PersistCookie, head: &mut Vec<u8>) {
+pub(crate) fn hide(settings: &PersistCookie, head: &mut Vec<u8>) {
     let all = settings.mode == CookieMode::Insert && settings.indirect;
     let prefix = settings.mode == CookieMode::Prefix;
     if !(all || prefix) || Head::new(head).cookie(&settings.name).is_none() {
@@ -110,12 +110,12 @@ pub(super) fn hide(settings: &PersistCookie, head: &mut Vec<u8>) {
 }
 
 /// `name=value` of a `Set-Cookie` field.
-pub(super) fn first_pair(value: &[u8]) -> &[u8] {
+pub(crate) fn first_pair(value: &[u8]) -> &[u8] {
     value.split(|b| *b == b';').next().unwrap_or_default()
 }
 
 /// Deals with cookies of this name that a server sets itself. Returns whether there were any.
-pub(super) fn rewrite(
+pub(crate) fn rewrite(
     settings: &PersistCookie,
     server: &str,
     direct: bool,
@@ -160,7 +160,7 @@ pub(super) fn rewrite(
 
 /// Could a cache keep this response, and our cookie with it? As HAProxy judges: by status and
 /// `Cache-Control`, and only with an age or something to validate it by (RFC 9111 3).
-pub(super) fn may_be_cached(status: u16, safe_method: bool, head: &[u8]) -> bool {
+pub(crate) fn may_be_cached(status: u16, safe_method: bool, head: &[u8]) -> bool {
     const STATUSES: [u16; 11] = [200, 203, 204, 206, 300, 301, 404, 405, 410, 414, 501];
     let mut may = safe_method && STATUSES.contains(&status);
     let (_, lines) = first_line(head);
@@ -195,7 +195,7 @@ pub(super) fn may_be_cached(status: u16, safe_method: bool, head: &[u8]) -> bool
 }
 
 /// The value of our own `Set-Cookie`.
-pub(super) fn set(settings: &PersistCookie, server: &str, found: &Found, now_s: u64) -> Vec<u8> {
+pub(crate) fn set(settings: &PersistCookie, server: &str, found: &Found, now_s: u64) -> Vec<u8> {
     let mut line = format!("{}={server}", settings.name).into_bytes();
     if settings.maxidle.is_some() || settings.maxlife.is_some() {
         // Rounded up, so that a date is never in the past when it comes back at once.

@@ -1,7 +1,7 @@
 //! What keeps a visitor on the same server: the persistence cookie (HAProxy `cookie`) and the stick
 //! table (`stick on`). The cookie has the first word; a server that is down has none.
 
-mod cookie;
+pub(crate) mod cookie;
 pub(crate) mod stick;
 
 use crate::config::Backend;
