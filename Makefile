@@ -20,7 +20,7 @@ help:
 	@echo 'make test   the whole test suite'
 	@echo 'make soak   the simulations of make test ten times over, optimised'
 	@echo 'make fuzz   every decoder fed by libFuzzer, FUZZ_SECONDS=60 each; needs a nightly toolchain'
-	@echo 'make bench  the load balancer beside HAProxy on this machine, a few minutes'
+	@echo 'make bench  the load balancer beside HAProxy, nginx and others on this machine, twelve minutes'
 	@echo 'make image  the SD card image for every board, under target/image/'
 	@echo 'make emulate    that image in QEMU, admin page on 127.0.0.1:1936 (BOARD=raspi2b|virt, NODES=, ADMIN=)'
 	@echo 'make image-test what only the booted image can show; needs make image, takes half an hour'
@@ -58,11 +58,22 @@ fuzz:
 			-max_total_time=$(or $(FUZZ_SECONDS),60) -rss_limit_mb=2048 -print_final_stats=1; \
 	done
 
-# One thread each, in turns; the figures are kept under target/bench.
+# Who takes part besides HAProxy and nginx. What does not build here (pingora needs cmake, and
+# minutes the first time) is left out, which the comparison says.
+PEERS := hyper pingora
+
+# At most some twelve minutes; BENCH_SECONDS and BENCH_ROUNDS make it longer and steadier,
+# BENCH_ONLY='64 KiB;idle' measures a part. Figures are kept under target/bench.
 bench:
 	@.ci/need-rust
-	@.ci/need haproxy:haproxy wrk:wrk strace:strace taskset:util-linux
-	@cargo run --release --locked -p proxy --example bench
+	@.ci/need haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client strace:strace \
+		taskset:util-linux valgrind:valgrind cmake:cmake
+	@for peer in $(PEERS); do \
+		timeout 1200 cargo build -q --release --manifest-path bench/peers/$$peer/Cargo.toml \
+			--target-dir target/bench/peers || echo "bench: $$peer does not build here" >&2; \
+	done
+	@cargo build --release --locked -p bench
+	@$(TARGET)/release/bench
 
 image:
 	@.ci/need-rust

@@ -16,13 +16,14 @@ const SUBSYSTEMS: [&str; 11] = [
 
 fn allowed(from: &str, to: &str, kind: &str) -> bool {
     match from {
-        "bramble" => !["lab", "emulator"].contains(&to) || kind == "dev",
+        "bramble" => !["bench", "lab", "emulator"].contains(&to) || kind == "dev",
         "model" => false,
         "imagetool" => to == "firmware" || to == "model",
         "emulator" => to == "lab" || (to == "firmware" && kind == "dev"),
         "replica" | "lab" => to == "model",
         "control" => to == "model" || to == "replica",
         "webui" => to == "model" || to == "control",
+        "bench" => ["model", "control", "proxy"].contains(&to),
         subsystem if SUBSYSTEMS.contains(&subsystem) => to == "model" || to == "control",
         // A crate nobody has drawn into the table yet.
         _ => false,

@@ -1,0 +1,138 @@
+//! One run: a load, and what it cost the proxy.
+
+use crate::peers::Peer;
+use crate::plan::Case;
+use crate::process::{self, Done, Place};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What one run showed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) requests: f64,
+    /// Processor time per request, in microseconds.
+    pub(crate) us: f64,
+    pub(crate) user_us: f64,
+    /// Requests per second.
+    pub(crate) rate: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// The most memory during the run.
+    pub(crate) rss_kib: f64,
+    /// Broken reads, time-outs and answers other than 200.
+    pub(crate) errors: f64,
+    /// What took processor time besides the proxy, the load and the server behind it, as a part
+    /// of one processor.
+    pub(crate) others: f64,
+}
+
+/// Loads `peer` with `case`; `origin` is the process behind it.
+pub(crate) fn run(case: &Case, peer: &Peer, origin: u32, seconds: u32) -> Done<Run> {
+    let port = peer.port(case.way).ok_or("it does not serve that way")?;
+    let pids = peer.pids();
+    let begun = Instant::now();
+    let (used, served) = (process::time(&pids), process::time(&[origin]));
+    let (busy, loaded) = (process::busy(), process::time_of_children());
+    let mut load = command(case, port, seconds)?.spawn()?;
+    let mut rss_kib = 0.0_f64;
+    while load.try_wait()?.is_none() {
+        rss_kib = rss_kib.max(process::memory(&pids));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let text = String::from_utf8_lossy(&load.wait_with_output()?.stdout).into_owned();
+    let used = process::time(&pids).since(used);
+    let found = wrk(&text);
+    let requests = found.requests;
+    if requests == 0.0 {
+        return Err(format!("{}, {}: nothing was answered: {text}", case.name, peer.name).into());
+    }
+    let served = process::time(&[origin]).since(served).total();
+    let loaded = process::time_of_children() - loaded;
+    let others = process::busy() - busy - used.total() - served - loaded;
+    Ok(Run {
+        us: used.total() / requests,
+        user_us: used.user / requests,
+        rss_kib,
+        others: others.max(0.0) / 1e6 / begun.elapsed().as_secs_f64(),
+        ..found
+    })
+}
+
+fn command(case: &Case, port: u16, seconds: u32) -> Done<Command> {
+    let place = if case.threads == 1 { Place::Others } else { Place::Anywhere };
+    let mut command = place.command("wrk");
+    command.args(["-t1", "--latency", "--timeout", "5s"]);
+    command.args([format!("-c{}", case.clients), format!("-d{seconds}s")]);
+    if case.close {
+        command.args(["-H", "Connection: close"]);
+    }
+    command.arg(format!("http://127.0.0.1:{port}/{}", case.size));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// What wrk says.
+fn wrk(text: &str) -> Run {
+    let line = |mark: &str| text.lines().find_map(|l| l.trim().strip_prefix(mark)).map(str::trim);
+    let count = text.lines().find_map(|l| l.trim().split_once(" requests in"));
+    let requests = count.map_or(0.0, |(n, _)| plain(n));
+    // "Socket errors: connect 0, read 1, write 0, timeout 0"
+    let broken: f64 =
+        line("Socket errors:").map_or(0.0, |list| list.split([' ', ',']).map(plain).sum());
+    let wrong = line("Non-2xx or 3xx responses:").map_or(0.0, plain);
+    Run {
+        requests,
+        rate: line("Requests/sec:").map_or(0.0, plain),
+        p50_ms: line("50%").map_or(0.0, milliseconds),
+        p99_ms: line("99%").map_or(0.0, milliseconds),
+        errors: broken + wrong,
+        ..Run::default()
+    }
+}
+
+fn plain(text: &str) -> f64 {
+    text.trim().parse().unwrap_or(0.0)
+}
+
+/// A duration as wrk writes it.
+fn milliseconds(text: &str) -> f64 {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "us" => 0.001,
+        "s" => 1000.0,
+        "m" => 60_000.0,
+        _ => 1.0,
+    };
+    plain(number) * factor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_wrk_says_is_understood() {
+        let found = wrk("Running 4s test @ http://127.0.0.1:19481/1024
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.28ms  573.09us   9.30ms   99.50%
+    Req/Sec    50.81k     3.91k   57.17k    70.00%
+  Latency Distribution
+     50%  899.00us
+     75%    1.57ms
+     90%    2.01ms
+     99%    1.02s
+  202196 requests in 4.00s, 213.44MB read
+  Socket errors: connect 0, read 3, write 0, timeout 2
+  Non-2xx or 3xx responses: 7
+Requests/sec:  50512.58
+Transfer/sec:     53.32MB
+");
+        assert!((found.requests - 202_196.0).abs() < 0.1);
+        assert!((found.rate - 50_512.58).abs() < 0.1);
+        assert!((found.p50_ms - 0.899).abs() < 0.001);
+        assert!((found.p99_ms - 1020.0).abs() < 0.001);
+        assert!((found.errors - 12.0).abs() < 0.001);
+    }
+}

@@ -1,0 +1,72 @@
+//! Bramble's balancer alone, as `bench serve PORT THREADS [no-log]`, until its input ends.
+
+use crate::peers::{ORIGIN_PORT, TCP};
+use crate::process::Done;
+use model::{
+    Backend, Bind, Check, Endpoint, Frontend, Millis, Mode, Node, NodeId, Revision, Role, Server,
+    Settings,
+};
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+pub(crate) fn run(args: &[&str]) -> Done<()> {
+    let [port, threads, rest @ ..] = args else {
+        return Err("usage: bench serve PORT THREADS [no-log]".into());
+    };
+    let (port, threads): (u16, usize) = (port.parse()?, threads.parse()?);
+    let id: NodeId = "lb".parse()?;
+    let settings = settings(&id, port, rest != ["no-log"])?;
+    let board = control::StatusBoard::new(id.clone(), "bench");
+    let (_keep, receiver) = control::Snapshot::new(Revision(1), settings, &id).channel();
+    let (_trigger, shutdown) = control::Shutdown::new();
+    // Written line by line like any file, and nothing fills up.
+    let log = OpenOptions::new().write(true).open("/dev/null")?;
+    let options = proxy::Options { threads: Some(threads), access_log: Some(Box::new(log)) };
+    let reporter = board.reporter(model::status::Subsystem::Proxy);
+    let _running = proxy::start(receiver, reporter, shutdown, options)?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn settings(id: &NodeId, port: u16, log: bool) -> Done<Settings> {
+    let mut all = Settings {
+        nodes: vec![Node {
+            id: id.clone(),
+            name: "Lb".parse()?,
+            roles: [Role::Balancer].into(),
+            ..Node::default()
+        }],
+        frontends: Vec::new(),
+        backends: Vec::new(),
+        ..Settings::default()
+    };
+    for (mode, offset) in [(Mode::Http, 0), (Mode::Tcp, TCP)] {
+        let bind: Bind = format!("127.0.0.1:{}", port + offset).parse()?;
+        let server = Server {
+            name: "s1".parse()?,
+            address: Some(Endpoint(SocketAddrV4::new(Ipv4Addr::LOCALHOST, ORIGIN_PORT))),
+            ..Server::default()
+        };
+        let backend = Backend {
+            name: format!("back-{mode}").parse()?,
+            mode,
+            servers: vec![server],
+            check: Check { inter: Millis::seconds(2), ..Check::default() },
+            ..Backend::default()
+        };
+        all.frontends.push(Frontend {
+            name: format!("front-{mode}").parse()?,
+            mode,
+            bind: vec![bind],
+            default_backend: backend.name.clone(),
+            maxconn: 20_000,
+            httplog: log,
+            timeout_client: Millis::seconds(50),
+            timeout_http_keep_alive: Millis::seconds(50),
+            ..Frontend::default()
+        });
+        all.backends.push(backend);
+    }
+    Ok(all)
+}
