@@ -8,6 +8,7 @@ use crate::persistence::{PersistCookie, StickOn, StickTable};
 use crate::rules::Rule;
 use crate::server::Server;
 use crate::text::Name;
+use crate::tracking::TrackTable;
 use crate::units::Millis;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,8 @@ pub struct Frontend {
     /// What it does with requests and responses, one rule a line (HAProxy `acl`, `use_backend`,
     /// `http-request`, `http-response`).
     pub rules: Vec<Rule>,
+    /// Where rules count how much each visitor asks for (HAProxy `stick-table`).
+    pub stick_table: Option<TrackTable>,
     /// Concurrent connections; more wait in the kernel (HAProxy `maxconn`).
     pub maxconn: u32,
     /// Add `X-Forwarded-For` with the visitor's address (HAProxy `option forwardfor`).
@@ -48,6 +51,8 @@ pub struct Frontend {
     pub timeout_http_request: Millis,
     /// Longest silence between two requests (HAProxy `timeout http-keep-alive`).
     pub timeout_http_keep_alive: Millis,
+    /// How long a visitor waits for the answer of a `tarpit` rule (HAProxy `timeout tarpit`).
+    pub timeout_tarpit: Millis,
 }
 
 impl Default for Frontend {
@@ -60,12 +65,14 @@ impl Default for Frontend {
             accept_proxy: false,
             default_backend: Name::default(),
             rules: Vec::new(),
+            stick_table: None,
             maxconn: 2000,
             forwardfor: true,
             httplog: true,
             timeout_client: Millis::seconds(50),
             timeout_http_request: Millis::seconds(10),
             timeout_http_keep_alive: Millis::seconds(10),
+            timeout_tarpit: Millis::seconds(5),
         }
     }
 }

@@ -82,7 +82,12 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     (
         "frontends",
         "rules",
-        "One rule each, as HAProxy writes them: acl, use_backend, http-request (redirect, deny, set-header, add-header, del-header), http-response.",
+        "One rule each, as HAProxy writes them: acl, use_backend, http-request (redirect, deny, tarpit, track-sc0, set-header, add-header, del-header), http-response, tcp-request connection (track-sc0, accept, reject).",
+    ),
+    (
+        "frontends",
+        "stick_table",
+        "Where rules count visitors, for example \"type ip size 100k expire 30s store http_req_rate(10s)\".",
     ),
     ("frontends", "maxconn", "Concurrent connections; more wait in the kernel."),
     ("frontends", "forwardfor", "Add X-Forwarded-For with the visitor's address."),
@@ -90,6 +95,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ("frontends", "timeout_client", "Longest silence of a visitor."),
     ("frontends", "timeout_http_request", "Longest time for a whole request head."),
     ("frontends", "timeout_http_keep_alive", "Longest silence between two requests."),
+    ("frontends", "timeout_tarpit", "How long a visitor waits for the answer of a tarpit rule."),
     ("backends", "name", "Its name. \"webservers\" exists by itself once there is a web server."),
     ("backends", "mode", "http or tcp, as its frontends."),
     (

@@ -38,6 +38,7 @@ mod slot;
 pub mod status;
 mod text;
 pub mod token;
+mod tracking;
 mod units;
 mod virtual_router;
 mod visit;
@@ -71,6 +72,7 @@ pub use text::{
     CheckHost, CheckPath, CheckText, Country, DeviceId, Hostname, InterfaceName, Name, NodeId,
     Pattern, ServerHost, SiteHost, Ssid, TimeServer,
 };
+pub use tracking::{Counted, TrackTable};
 pub use units::{Centiseconds, Millis, Port, Priority, Revision, Vrid, Weight};
 pub use virtual_router::{DEFAULT_INSTANCE, VrrpInstance, VrrpVersion};
 pub use visit::Visit;

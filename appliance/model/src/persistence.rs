@@ -281,7 +281,8 @@ impl fmt::Display for StickTable {
     }
 }
 
-fn size(word: Option<&str>) -> Result<u32, BadValue> {
+/// A table's size: a number of entries, such as `100k`.
+pub(crate) fn size(word: Option<&str>) -> Result<u32, BadValue> {
     let word = word.unwrap_or("");
     let (digits, factor) = match word.strip_suffix(['k', 'K']) {
         Some(digits) => (digits, 1024),

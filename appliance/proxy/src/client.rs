@@ -14,6 +14,7 @@ use crate::shared::Shared;
 use crate::stream::Stream;
 use crate::tcp;
 use crate::timers::Timer;
+use crate::track::{Counts, Tracked};
 use crate::worker::Worker;
 use model::Mode;
 use std::future::poll_fn;
@@ -50,6 +51,8 @@ pub(crate) struct Client {
     first: bool,
     /// When the request's first byte came.
     began: Option<u64>,
+    /// Rules count the visitor.
+    pub(crate) tracked: Option<Rc<Tracked>>,
     _slot: Slot,
 }
 
@@ -133,6 +136,7 @@ pub(crate) fn spawn(
         closing: false,
         first: true,
         began: None,
+        tracked: None,
         _slot: Slot::new(frontend, &worker.shared),
     };
     if was_idle {
@@ -144,6 +148,10 @@ pub(crate) fn spawn(
 impl Client {
     async fn serve(mut self) {
         self.refresh();
+        if !self.is_let_in() {
+            self.frontend.live.dcon.up();
+            return;
+        }
         if self.frontend.settings.accept_proxy && !Box::pin(self.be_introduced()).await {
             self.frontend.live.ereq.up();
             return;
@@ -174,6 +182,28 @@ impl Client {
             }
             waiting_since = self.worker.now();
         }
+    }
+
+    /// What the rules say of the connection, before anything is read from it.
+    fn is_let_in(&mut self) -> bool {
+        let rules = self.frontend.rules.clone().filter(|r| r.of_connections());
+        let Some(rules) = rules else { return true };
+        let (frontend, now) = (Arc::clone(&self.frontend), self.worker.now());
+        let source = *self.peer.ip();
+        let mut facts = self.facts(rules.counting());
+        rules.connection(&mut facts, &mut |facts| {
+            self.tracked = Tracked::begin(&frontend, source, now).map(Rc::new);
+            facts.tracked |= self.tracked.is_some();
+            facts.counts = self.counts();
+        })
+    }
+
+    /// What the frontend's table knows of the visitor.
+    fn counts(&self) -> Counts {
+        let table = self.frontend.settings.stick_table.as_ref();
+        let visitors = &self.frontend.live.visitors;
+        let of = |table| visitors.counts(table, *self.peer.ip(), self.worker.now());
+        table.map_or(Counts::NONE, of)
     }
 
     /// Reads who the visitor is; false when nobody says so in time and as it should be.
@@ -357,8 +387,14 @@ impl Client {
     }
 
     /// What rules know of a request besides its head.
-    pub(crate) fn facts(&self) -> Facts {
-        Facts { source: *self.peer.ip(), port: self.local.port(), tls: false }
+    pub(crate) fn facts(&self, counting: bool) -> Facts {
+        Facts {
+            source: *self.peer.ip(),
+            port: self.local.port(),
+            tls: false,
+            counts: if counting { self.counts() } else { Counts::NONE },
+            tracked: self.tracked.is_some(),
+        }
     }
 
     /// Waits for a body's start: all of it, its first chunk, or as much as HAProxy would look at.
@@ -386,6 +422,12 @@ impl Client {
         .await;
     }
 
+    /// Waits.
+    pub(crate) async fn pause(&self, time: model::Millis) {
+        self.timer.set(Some(self.worker.now().saturating_add(u64::from(time.0))));
+        poll_fn(|cx| self.timer.poll(cx, self.worker.now())).await;
+    }
+
     /// Answers a request that never became one.
     async fn refuse(&mut self, status: u16, termination: Termination, line: &[u8]) -> After {
         let now = self.worker.now();
@@ -393,6 +435,10 @@ impl Client {
         live.requests.up();
         live.ereq.up();
         live.traffic.status(status);
+        if let Some(tracked) = &self.tracked {
+            tracked.request(now);
+            tracked.error(now);
+        }
         let bytes = self.answer(status, true, false).await;
         if self.frontend.settings.httplog {
             let began = self.began.unwrap_or(now);

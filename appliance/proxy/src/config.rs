@@ -25,7 +25,7 @@ pub(crate) struct Config {
 }
 
 /// A frontend.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Frontend {
     pub(crate) settings: model::Frontend,
     pub(crate) listen: Vec<SocketAddrV4>,

@@ -12,8 +12,9 @@ use crate::proxy_protocol;
 use crate::relay::{End, Relay};
 use crate::request::Repeat;
 use crate::response::Asked;
-use crate::rules::{self, Prepared, Verdict};
+use crate::rules::{self, Facts, Prepared, Verdict};
 use crate::shared::Shared;
+use crate::track::Tracked;
 use crate::tunnel;
 use model::{RetryOn, SendProxy};
 use std::future::{Future, poll_fn};
@@ -94,6 +95,10 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
     };
     if let Some(status) = story.status {
         frontend.live.traffic.status(status);
+        if (400..500).contains(&status) {
+            let tracked = client.tracked.as_deref().or(ruled.tracked.as_ref());
+            tracked.into_iter().for_each(|t| t.error(client.worker.now()));
+        }
     }
     // Whoever was answered here got no further than the frontend.
     let reached = backend.as_deref().filter(|_| !intercepted);
@@ -111,14 +116,26 @@ struct Ruled {
     verdict: Verdict,
     backend: Option<Arc<Backend>>,
     prepared: Option<Prepared>,
+    /// Counts the visitor for as long as the request takes.
+    tracked: Option<Tracked>,
 }
 
 /// Runs the frontend's rules.
-fn rule(client: &Client, frontend: &Frontend, ticket: &mut Ticket) -> Ruled {
-    let mut ruled = Ruled { verdict: Verdict::Pass, backend: None, prepared: None };
+fn rule(client: &Client, frontend: &Arc<Frontend>, ticket: &mut Ticket) -> Ruled {
+    let mut ruled = Ruled { verdict: Verdict::Pass, backend: None, prepared: None, tracked: None };
+    if let Some(tracked) = &client.tracked {
+        tracked.request(client.worker.now());
+    }
     if let Some(rules) = &frontend.rules {
-        let facts = client.facts();
-        ruled.verdict = rules.request(&facts, &mut ticket.head);
+        let mut facts = client.facts(rules.counting());
+        ruled.verdict = rules.request(&mut facts, &mut ticket.head, &mut |facts| {
+            let now = client.worker.now();
+            ruled.tracked = Tracked::begin(frontend, facts.source, now);
+            if let Some(tracked) = &ruled.tracked {
+                tracked.request(now);
+                *facts = Facts { tracked: true, ..client.facts(true) };
+            }
+        });
         ruled.backend = rules.route(&facts, &ticket.head).cloned();
         ruled.prepared = rules.prepare(&facts, &ticket.head);
     }
@@ -148,6 +165,11 @@ async fn intercept(
         Verdict::Deny(status) => {
             client.frontend.live.dreq.up();
             (give_up(client, ticket, story, status).await, Termination::REFUSED)
+        }
+        Verdict::Tarpit(status) => {
+            client.frontend.live.dreq.up();
+            client.pause(client.frontend.settings.timeout_tarpit).await;
+            (give_up(client, ticket, story, status).await, Termination::TARPIT)
         }
         Verdict::Pass => (After::KeepAlive, Termination::NORMAL),
     }

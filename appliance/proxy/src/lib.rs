@@ -23,7 +23,8 @@
 //! What a frontend's rules (`rules`), the persistence cookie and the stick tables (`persist`) and
 //! the hashes want to know of a request they read from the head as it is sent on (`head`): it has
 //! been checked and framed by then, and nothing they do can change where a message ends. Whoever
-//! has none of them pays for none of them.
+//! has none of them pays for none of them. `track` counts how much each visitor asks for, where rules
+//! want to know.
 //!
 //! It knows no TLS or HTTP/2, and never touches the disk: the access log goes to a writer it is
 //! given.
@@ -64,6 +65,7 @@ mod status;
 mod stream;
 mod tcp;
 mod timers;
+mod track;
 mod tunnel;
 mod visits;
 mod worker;

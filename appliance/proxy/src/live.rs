@@ -9,6 +9,7 @@ use crate::health::Fsm;
 use crate::persist::stick::{Changes, Stick};
 use crate::queue::Queue;
 use crate::standing::{Standing, Verdict};
+use crate::track::Visitors;
 use model::status::CheckStatus;
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -157,6 +158,10 @@ pub(crate) struct FrontendLive {
     pub(crate) ereq: Counter,
     /// Requests that a rule has denied.
     pub(crate) dreq: Counter,
+    /// Connections that a rule has refused.
+    pub(crate) dcon: Counter,
+    /// What rules count of each visitor.
+    pub(crate) visitors: Visitors,
     /// Wakes who waits for a connection to end because there are `maxconn`.
     pub(crate) room: Notify,
 }

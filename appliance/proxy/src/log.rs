@@ -12,6 +12,8 @@ impl Termination {
     pub(crate) const NORMAL: Self = Self(*b"--");
     /// The request was refused.
     pub(crate) const REFUSED: Self = Self(*b"PR");
+    /// The request was refused after a while (`tarpit`).
+    pub(crate) const TARPIT: Self = Self(*b"PT");
     /// Answered by the balancer itself, because a rule says so.
     pub(crate) const LOCAL: Self = Self(*b"LR");
     /// The client went away before its request was complete.

@@ -16,12 +16,14 @@ pub(crate) struct FrontendForm {
     pub(crate) default_backend: Field,
     /// One a line; an empty line is left out.
     pub(crate) rules: Field,
+    pub(crate) stick_table: Field,
     pub(crate) maxconn: Field,
     pub(crate) forwardfor: Field,
     pub(crate) httplog: Field,
     pub(crate) timeout_client: Field,
     pub(crate) timeout_http_request: Field,
     pub(crate) timeout_http_keep_alive: Field,
+    pub(crate) timeout_tarpit: Field,
 }
 
 impl Form for FrontendForm {
@@ -40,12 +42,14 @@ impl Form for FrontendForm {
             ("accept_proxy", &mut self.accept_proxy),
             ("default_backend", &mut self.default_backend),
             ("rules", &mut self.rules),
+            ("stick_table", &mut self.stick_table),
             ("maxconn", &mut self.maxconn),
             ("forwardfor", &mut self.forwardfor),
             ("httplog", &mut self.httplog),
             ("timeout_client", &mut self.timeout_client),
             ("timeout_http_request", &mut self.timeout_http_request),
             ("timeout_http_keep_alive", &mut self.timeout_http_keep_alive),
+            ("timeout_tarpit", &mut self.timeout_tarpit),
         ]
     }
 
@@ -57,12 +61,14 @@ impl Form for FrontendForm {
         self.accept_proxy.set_on(frontend.accept_proxy);
         self.default_backend.set(&frontend.default_backend);
         self.rules.set_list(&frontend.rules);
+        self.stick_table.set_option(frontend.stick_table.as_ref());
         self.maxconn.set(frontend.maxconn);
         self.forwardfor.set_on(frontend.forwardfor);
         self.httplog.set_on(frontend.httplog);
         self.timeout_client.set(frontend.timeout_client);
         self.timeout_http_request.set(frontend.timeout_http_request);
         self.timeout_http_keep_alive.set(frontend.timeout_http_keep_alive);
+        self.timeout_tarpit.set(frontend.timeout_tarpit);
     }
 
     fn part(&self, settings: &Settings) -> Option<Frontend> {
@@ -118,6 +124,8 @@ impl TryFrom<&mut FrontendForm> for Edit {
         let client = form.timeout_client.read();
         let request = form.timeout_http_request.read();
         let keep_alive = form.timeout_http_keep_alive.read();
+        let tarpit = form.timeout_tarpit.read();
+        let stick_table = form.stick_table.optional();
         frontend.enabled = form.enabled.on();
         frontend.forwardfor = form.forwardfor.on();
         frontend.httplog = form.httplog.on();
@@ -131,6 +139,8 @@ impl TryFrom<&mut FrontendForm> for Edit {
         frontend.timeout_client = client.ok_or(Invalid)?;
         frontend.timeout_http_request = request.ok_or(Invalid)?;
         frontend.timeout_http_keep_alive = keep_alive.ok_or(Invalid)?;
+        frontend.timeout_tarpit = tarpit.ok_or(Invalid)?;
+        frontend.stick_table = stick_table.ok_or(Invalid)?;
         if form.name.error.is_some() || form.bind.error.is_some() {
             return Err(Invalid);
         }

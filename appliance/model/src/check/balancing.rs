@@ -73,6 +73,7 @@ fn fields(all: &Settings, frontend: &Frontend, path: &str, problems: &mut Proble
         ("timeout_client", frontend.timeout_client),
         ("timeout_http_request", frontend.timeout_http_request),
         ("timeout_http_keep_alive", frontend.timeout_http_keep_alive),
+        ("timeout_tarpit", frontend.timeout_tarpit),
     ] {
         positive(problems, format!("{path}.{name}"), value);
     }

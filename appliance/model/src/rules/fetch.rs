@@ -1,6 +1,7 @@
 //! What a rule can look at (HAProxy's sample fetches).
 
 use crate::error::BadValue;
+use crate::tracking::Counted;
 
 /// A part of a request or response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub enum Fetch {
     DstPort,
     /// The visitor came over TLS.
     SslFc,
+    /// What the visitor asks for, from the frontend's table (HAProxy `src_http_req_rate`).
+    Visitor(Counted),
+    /// The same once a rule has put the visitor there (HAProxy `sc_http_req_rate(0)`).
+    Tracked(Counted),
     /// The response's status.
     Status,
     /// The values of a response field.
@@ -60,6 +65,9 @@ impl Fetch {
         };
         let lower = |example: &str| wants(example).map(|a| a.to_ascii_lowercase());
         let plain = name.strip_prefix("req.").unwrap_or(name);
+        if let Some(fetch) = counter(name, argument) {
+            return Ok(fetch);
+        }
         let fetch = match plain {
             "hdr" => Self::Field(lower("hdr(user-agent)")?),
             "fhdr" => Self::WholeField(lower("fhdr(user-agent)")?),
@@ -86,11 +94,11 @@ impl Fetch {
 
     fn unknown(word: &str) -> BadValue {
         BadValue::new(format!(
-            "{word:?} is nothing a rule can look at; use host, path, query, url, method, src, hdr(NAME), cook(NAME), url_param(NAME), dst_port, ssl_fc, or in http-response rules status and res.hdr(NAME)"
+            "{word:?} is nothing a rule can look at; use host, path, query, url, method, src, hdr(NAME), cook(NAME), url_param(NAME), dst_port, ssl_fc, src_http_req_rate and its like, or in http-response rules status and res.hdr(NAME)"
         ))
     }
 
-    /// HAProxy's keyword, without arguments.
+    /// HAProxy's keyword, without arguments; the start of it for counters.
     pub const fn keyword(&self) -> &'static str {
         match self {
             Self::Path => "path",
@@ -106,6 +114,8 @@ impl Fetch {
             Self::Src => "src",
             Self::DstPort => "dst_port",
             Self::SslFc => "ssl_fc",
+            Self::Visitor(_) => "src_",
+            Self::Tracked(_) => "sc_",
             Self::Status => "status",
             Self::ResponseField(_) => "res.hdr",
             Self::True => "always_true",
@@ -125,6 +135,32 @@ impl Fetch {
 
     /// Is it a number?
     pub(super) const fn is_number(&self) -> bool {
-        matches!(self, Self::Status | Self::DstPort)
+        matches!(self, Self::Status | Self::DstPort | Self::Visitor(_) | Self::Tracked(_))
     }
+
+    /// The counter of the frontend's table it needs.
+    pub const fn counter(&self) -> Option<Counted> {
+        match self {
+            Self::Visitor(what) | Self::Tracked(what) => Some(*what),
+            _ => None,
+        }
+    }
+
+    /// Is it known as soon as a connection is?
+    pub(super) const fn of_connection(&self) -> bool {
+        let simple = matches!(self, Self::Src | Self::DstPort | Self::True | Self::False);
+        simple || self.counter().is_some()
+    }
+}
+
+/// `src_conn_rate`, `sc0_conn_rate` and `sc_conn_rate(0)`. There is one table and one counter of
+/// it: the frontend's own.
+fn counter(name: &str, argument: &str) -> Option<Fetch> {
+    let of = |name: &str| name.parse::<Counted>().ok();
+    if let Some(what) = name.strip_prefix("src_").and_then(of).filter(|_| argument.is_empty()) {
+        return Some(Fetch::Visitor(what));
+    }
+    let first = name.strip_prefix("sc0_").filter(|_| argument.is_empty());
+    let first = first.or_else(|| name.strip_prefix("sc_").filter(|_| argument == "0"));
+    first.and_then(of).map(Fetch::Tracked)
 }

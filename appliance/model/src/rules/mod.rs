@@ -8,9 +8,12 @@
 //! http-request set-header X-From %[src]
 //! use_backend api if api
 //! http-response del-header Server
+//! http-request track-sc0 src
+//! http-request deny deny_status 429 if { sc_http_req_rate(0) gt 100 }
 //! ```
 //!
-//! As in HAProxy, the `http-request` rules run first, in their order, until one answers; then the
+//! As in HAProxy, the `tcp-request connection` rules run as soon as a connection is there, before
+//! anything is read from it; of a request the `http-request` rules run first, in their order, until one answers; then the
 //! first `use_backend` whose condition holds decides; `http-response` rules run on what a server
 //! answered. A line is read once; what is wrong is said at that line.
 
@@ -65,10 +68,28 @@ pub enum Action {
     Redirect(Redirect),
     /// Answers with an error.
     Deny(u16),
+    /// Answers with an error, and takes its time (HAProxy `tarpit`).
+    Tarpit(u16),
+    /// Counts the visitor in the frontend's table from here on (HAProxy `track-sc0 src`).
+    Track(Stage),
+    /// Closes the connection at once (HAProxy `tcp-request connection reject`).
+    Reject,
+    /// Lets the connection in without looking at further rules (HAProxy `tcp-request connection
+    /// accept`).
+    Accept,
     /// Changes a field of the request.
     Request(FieldEdit),
     /// Changes a field of the response.
     Response(FieldEdit),
+}
+
+/// When a rule runs that is no rule of requests alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// On a new connection.
+    Connection,
+    /// On each request.
+    Request,
 }
 
 /// Where a redirect leads.
@@ -193,16 +214,54 @@ fn redirect(arguments: &mut std::slice::Iter<'_, String>) -> Result<Redirect, Ba
     Ok(redirect)
 }
 
-fn deny(arguments: &mut std::slice::Iter<'_, String>) -> Result<u16, BadValue> {
+fn deny(
+    arguments: &mut std::slice::Iter<'_, String>,
+    otherwise: u16,
+) -> Result<u16, BadValue> {
     match arguments.next().map(String::as_str) {
-        None => Ok(403),
+        None => Ok(otherwise),
         Some("deny_status" | "status") => {
             let status = arguments.next().and_then(|w| w.parse().ok());
             status
                 .filter(|s| (400..=599).contains(s))
                 .ok_or_else(|| bad("deny_status is a number from 400 to 599"))
         }
-        Some(other) => Err(bad(format!("deny knows deny_status, not {other:?}"))),
+        Some(other) => Err(bad(format!("deny and tarpit know deny_status, not {other:?}"))),
+    }
+}
+
+/// What stands behind `tcp-request connection`.
+fn of_connection(arguments: &mut std::slice::Iter<'_, String>) -> Result<Action, BadValue> {
+    match arguments.next().map(String::as_str) {
+        Some("connection") => {}
+        other => {
+            return Err(bad(format!(
+                "tcp-request rules are about the connection, not {:?}: tcp-request connection reject",
+                other.unwrap_or("")
+            )));
+        }
+    }
+    match arguments.next().map(String::as_str) {
+        Some("reject") => Ok(Action::Reject),
+        Some("accept") => Ok(Action::Accept),
+        Some("track-sc0") => track(arguments, Stage::Connection),
+        other => Err(bad(format!(
+            "tcp-request connection knows track-sc0, accept and reject, not {:?}",
+            other.unwrap_or("")
+        ))),
+    }
+}
+
+fn track(
+    arguments: &mut std::slice::Iter<'_, String>,
+    stage: Stage,
+) -> Result<Action, BadValue> {
+    match arguments.next().map(String::as_str) {
+        Some("src") => Ok(Action::Track(stage)),
+        other => Err(bad(format!(
+            "visitors are counted by their address: track-sc0 src, not {:?}",
+            other.unwrap_or("")
+        ))),
     }
 }
 
@@ -210,6 +269,7 @@ fn action(words: &[String]) -> Result<Action, BadValue> {
     let mut rest = words.iter();
     let mut word = rest.next().map(String::as_str).unwrap_or("");
     let side = matches!(word, "http-request" | "http-response").then_some(word);
+    let of_request = side == Some("http-request");
     if side.is_some() {
         word = rest.next().map(String::as_str).unwrap_or("");
     }
@@ -220,7 +280,10 @@ fn action(words: &[String]) -> Result<Action, BadValue> {
             if response { Action::Response(edit) } else { Action::Request(edit) }
         }
         "redirect" if !response => Action::Redirect(redirect(&mut rest)?),
-        "deny" if !response => Action::Deny(deny(&mut rest)?),
+        "deny" if !response => Action::Deny(deny(&mut rest, 403)?),
+        "tarpit" if of_request => Action::Tarpit(deny(&mut rest, 500)?),
+        "track-sc0" if of_request => track(&mut rest, Stage::Request)?,
+        "tcp-request" if side.is_none() => of_connection(&mut rest)?,
         "use_backend" if side.is_none() => {
             let name = rest.next().map(String::as_str).unwrap_or("");
             Action::UseBackend(name.parse()?)
@@ -231,7 +294,7 @@ fn action(words: &[String]) -> Result<Action, BadValue> {
                     "http-response knows set-header, add-header and del-header, not {other:?}"
                 ),
                 _ => format!(
-                    "{other:?} is no rule; begin with acl, use_backend, or http-request or http-response and redirect, deny, set-header, add-header or del-header"
+                    "{other:?} is no rule; begin with acl, use_backend, tcp-request connection, or http-request or http-response and redirect, deny, tarpit, track-sc0, set-header, add-header or del-header"
                 ),
             }));
         }
@@ -274,7 +337,42 @@ fn parse(text: &str) -> Result<Parsed, BadValue> {
             )));
         }
     }
+    if action.of_connection() {
+        let tests = condition.iter().flat_map(Condition::tests);
+        if let Some(test) = tests.into_iter().find(|t| !t.fetch().of_connection()) {
+            return Err(bad(format!(
+                "{} is not known yet when a connection comes; tcp-request rules look at src, dst_port and what is counted of the visitor",
+                test.fetch().keyword()
+            )));
+        }
+    }
     Ok(Parsed { action, condition })
+}
+
+impl Parsed {
+    /// Does it look at what is counted of visitors?
+    pub fn counts(&self) -> bool {
+        let own = match &self.action {
+            Action::Acl(_, test) => Some(test),
+            _ => None,
+        };
+        let tests = self.condition.iter().flat_map(Condition::tests).chain(own);
+        tests.into_iter().any(|test| test.fetch().counter().is_some())
+    }
+}
+
+impl Action {
+    /// Does it happen before anything is read from the connection?
+    pub const fn of_connection(&self) -> bool {
+        matches!(self, Self::Track(Stage::Connection) | Self::Reject | Self::Accept)
+    }
+}
+
+impl Test {
+    /// Is what it looks at known before anything is read from the connection?
+    pub fn of_connection(&self) -> bool {
+        self.fetch().of_connection()
+    }
 }
 
 impl Rule {

@@ -25,6 +25,12 @@ fn rules_that_are_understood() {
         "http-response set-header X-Frame-Options DENY if { status 200:299 ge 500 }",
         "http-response del-header Server if { path_end .php }",
         "http-response add-header X-S %[res.hdr(server)]",
+        "tcp-request connection track-sc0 src",
+        "tcp-request connection reject if { src_conn_cur gt 20 } !{ src 192.168.1.0/24 }",
+        "tcp-request connection accept if LOCALHOST",
+        "http-request track-sc0 src if { path_beg /login }",
+        "http-request deny deny_status 429 if { sc_http_req_rate(0) gt 100 } or { sc0_http_err_rate ge 10 }",
+        "http-request tarpit deny_status 429 if { sc_conn_rate(0) gt 5 }",
     ] {
         assert_eq!(rule(text).to_string(), text);
     }
@@ -47,6 +53,13 @@ fn what_is_wrong_is_said() {
         ("use_backend a if { hdr x }", "needs a name"),
         ("use_backend a if { hdr(x }", "has no )"),
         ("use_backend a if { path -f /etc/passwd }", "not -f"),
+        ("tcp-request content reject", "about the connection"),
+        ("tcp-request connection deny", "knows track-sc0"),
+        ("tcp-request connection reject if { path /x }", "not known yet"),
+        ("http-request track-sc0 hdr(x)", "by their address"),
+        ("http-request track-sc1 src", "is no rule"),
+        ("http-request deny if { sc_http_req_rate(1) gt 1 }", "nothing a rule can look at"),
+        ("http-request deny if { sc_http_req_rate(0) }", "needs a value"),
         ("use_backend a if { path -m len 5 }", "-m takes"),
         ("use_backend a if { path_reg ( }", "not usable"),
         ("use_backend a if { src 10.0.0.0/33 }", "no address"),

@@ -1,6 +1,8 @@
 //! What a rule sees of a request and its response.
 
 use crate::head::{Head, elements, fields, first_line};
+use crate::track::Counts;
+use model::Counted;
 use model::rules::{Fetch, Format, Piece, Test};
 use std::net::Ipv4Addr;
 
@@ -13,6 +15,10 @@ pub(crate) struct Facts {
     pub(crate) port: u16,
     /// The visitor came over TLS.
     pub(crate) tls: bool,
+    /// What the frontend's table knows of the visitor.
+    pub(crate) counts: Counts,
+    /// The visitor is being counted.
+    pub(crate) tracked: bool,
 }
 
 /// A condition's term, as far as the request answers it.
@@ -60,6 +66,10 @@ impl<'a> Seen<'a> {
             Fetch::UrlParam(name) => head.parameter(name).is_some_and(look),
             Fetch::Src => look(self.facts.source.to_string().as_bytes()),
             Fetch::DstPort => look(self.facts.port.to_string().as_bytes()),
+            Fetch::Visitor(what) | Fetch::Tracked(what) => {
+                let number = self.counted(*what, matches!(fetch, Fetch::Tracked(_)));
+                number.is_some_and(|n| look(n.to_string().as_bytes()))
+            }
             Fetch::SslFc => look(if self.facts.tls { b"1" } else { b"0" }),
             Fetch::True => look(b"1"),
             Fetch::False => look(b"0"),
@@ -73,12 +83,21 @@ impl<'a> Seen<'a> {
         }
     }
 
+    /// What was counted of the visitor; None where a rule asks for who is tracked and nobody is.
+    fn counted(&self, what: Counted, of_tracked: bool) -> Option<u32> {
+        (self.facts.tracked || !of_tracked).then(|| self.facts.counts.of(what))
+    }
+
     pub(super) fn holds(&self, test: &Test) -> bool {
         match test.fetch() {
             Fetch::SslFc => self.facts.tls,
             Fetch::True => true,
             Fetch::False => false,
             Fetch::Src => test.holds_address(self.facts.source),
+            Fetch::Visitor(what) => {
+                self.counted(*what, false).is_some_and(|n| test.holds_number(n))
+            }
+            Fetch::Tracked(what) => self.counted(*what, true).is_some_and(|n| test.holds_number(n)),
             Fetch::DstPort => test.holds_number(self.facts.port.into()),
             Fetch::Status => self.response.is_some_and(|(s, _)| test.holds_number(s.into())),
             fetch => self.values(fetch, &mut |value| test.holds(value)),
@@ -123,7 +142,13 @@ impl<'a> Seen<'a> {
     }
 }
 
-const NOBODY: Facts = Facts { source: Ipv4Addr::UNSPECIFIED, port: 0, tls: false };
+const NOBODY: Facts = Facts {
+    source: Ipv4Addr::UNSPECIFIED,
+    port: 0,
+    tls: false,
+    counts: Counts::NONE,
+    tracked: false,
+};
 
 /// Does a test of the response hold?
 pub(super) fn of_response(test: &Test, status: u16, response: &[u8]) -> bool {

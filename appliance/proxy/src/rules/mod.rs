@@ -21,9 +21,12 @@ use std::sync::Arc;
 /// A frontend's rules, with everything they name looked up.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
+    connections: Vec<Compiled>,
     requests: Vec<Compiled>,
     routes: Vec<(Compiled, Arc<Backend>)>,
     responses: Vec<Compiled>,
+    /// Some of them ask how much a visitor asks for.
+    counting: bool,
 }
 
 /// A rule, and the acls its condition names, in the order they are named.
@@ -40,6 +43,8 @@ pub(crate) enum Verdict {
     Pass,
     /// It is answered with this status.
     Deny(u16),
+    /// It is answered with this status after a while.
+    Tarpit(u16),
     /// It is answered with another address.
     Redirect(u16, Vec<u8>),
 }
@@ -51,6 +56,7 @@ impl Rules {
         let mut acls: Vec<(&str, Arc<Parsed>)> = Vec::new();
         for rule in rules {
             let parsed = rule.parsed();
+            all.counting |= parsed.counts();
             if let Action::Acl(name, _) = &parsed.action {
                 acls.push((name, Arc::clone(parsed)));
                 continue;
@@ -67,6 +73,7 @@ impl Rules {
                     all.routes.extend(found.map(|b| (compiled, Arc::clone(b))));
                 }
                 Action::Response(_) => all.responses.push(compiled),
+                action if action.of_connection() => all.connections.push(compiled),
                 _ => all.requests.push(compiled),
             }
         }
@@ -75,11 +82,46 @@ impl Rules {
 
     /// Is there nothing to do?
     pub(crate) fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.routes.is_empty() && self.responses.is_empty()
+        self.connections.is_empty()
+            && self.requests.is_empty()
+            && self.routes.is_empty()
+            && self.responses.is_empty()
     }
 
-    /// Runs the `http-request` rules on a head.
-    pub(crate) fn request(&self, facts: &Facts, head: &mut Vec<u8>) -> Verdict {
+    /// Does any of them look at what is counted of visitors?
+    pub(crate) fn counting(&self) -> bool {
+        self.counting
+    }
+
+    /// Does any of them look at new connections?
+    pub(crate) fn of_connections(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    /// Runs the `tcp-request connection` rules; false for a connection that is refused. `track`
+    /// counts the visitor from then on.
+    pub(crate) fn connection(&self, facts: &mut Facts, track: &mut dyn FnMut(&mut Facts)) -> bool {
+        for rule in &self.connections {
+            if !rule.applies(&Seen { facts, request: b"", response: None }) {
+                continue;
+            }
+            match &rule.rule.action {
+                Action::Reject => return false,
+                Action::Accept => return true,
+                Action::Track(_) => track(facts),
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Runs the `http-request` rules on a head. `track` counts the visitor from then on.
+    pub(crate) fn request(
+        &self,
+        facts: &mut Facts,
+        head: &mut Vec<u8>,
+        track: &mut dyn FnMut(&mut Facts),
+    ) -> Verdict {
         for rule in &self.requests {
             let seen = Seen { facts, request: head, response: None };
             if !rule.applies(&seen) {
@@ -87,6 +129,9 @@ impl Rules {
             }
             match &rule.rule.action {
                 Action::Deny(status) => return Verdict::Deny(*status),
+                Action::Tarpit(status) => return Verdict::Tarpit(*status),
+                // As in HAProxy, who is counted already is not counted a second time.
+                Action::Track(_) if !facts.tracked => track(facts),
                 Action::Redirect(redirect) => {
                     return Verdict::Redirect(redirect.code, address(redirect, &seen));
                 }

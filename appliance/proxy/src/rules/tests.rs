@@ -1,9 +1,14 @@
 use super::*;
+use crate::track::Counts;
 
 const HEAD: &str = "GET /api/v1?a=1&b=2 HTTP/1.1\r\nHost: Www.Example.org:8080\r\n\
     X-Multi: one, two\r\nX-Multi: three\r\nCookie: k=v\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
 
-const FACTS: Facts = Facts { source: Ipv4Addr::new(10, 1, 2, 3), port: 8080, tls: false };
+const FACTS: Facts = Facts { source: Ipv4Addr::new(10, 1, 2, 3), port: 8080, tls: false, counts: Counts::NONE, tracked: false };
+
+fn request(rules: &Rules, head: &mut Vec<u8>) -> Verdict {
+    rules.request(&mut { FACTS }, head, &mut |_| {})
+}
 
 use std::net::Ipv4Addr;
 
@@ -20,7 +25,7 @@ fn holds(condition: &str) -> bool {
         "acl either hdr(x-multi) two",
         &format!("deny {condition}"),
     ]);
-    matches!(deny.request(&FACTS, &mut HEAD.as_bytes().to_vec()), Verdict::Deny(403))
+    matches!(request(&deny, &mut HEAD.as_bytes().to_vec()), Verdict::Deny(403))
 }
 
 #[test]
@@ -66,7 +71,7 @@ fn conditions() {
 
 fn after(lines: &[&str]) -> String {
     let mut head = HEAD.as_bytes().to_vec();
-    assert!(matches!(rules(lines).request(&FACTS, &mut head), Verdict::Pass));
+    assert!(matches!(request(&rules(lines), &mut head), Verdict::Pass));
     String::from_utf8(head).unwrap()
 }
 
@@ -94,7 +99,7 @@ fn fields_are_set_added_and_removed() {
 fn the_first_answer_ends_it() {
     let all = rules(&["deny deny_status 429 if { path /x }", "redirect location /y", "deny"]);
     let mut head = HEAD.as_bytes().to_vec();
-    let verdict = all.request(&FACTS, &mut head);
+    let verdict = request(&all, &mut head);
     assert!(matches!(&verdict, Verdict::Redirect(302, to) if to == b"/y"), "{verdict:?}");
 }
 
@@ -108,7 +113,7 @@ fn redirects() {
         ("redirect scheme https code 308", "https://Www.Example.org:8080/api/v1?a=1&b=2"),
     ] {
         let mut head = HEAD.as_bytes().to_vec();
-        match rules(&[line]).request(&FACTS, &mut head) {
+        match request(&rules(&[line]), &mut head) {
             Verdict::Redirect(_, to) => assert_eq!(String::from_utf8(to).unwrap(), want, "{line}"),
             other => panic!("{line}: {other:?}"),
         }

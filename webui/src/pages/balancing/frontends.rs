@@ -40,6 +40,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
         &form.timeout_client,
         &form.timeout_http_request,
         &form.timeout_http_keep_alive,
+        &form.timeout_tarpit,
     ];
     let page = FrontendPage {
         shell: ctx.shell(if form.head.new { "Add a frontend" } else { title }, "balancing"),
@@ -48,6 +49,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
         title: title.to_owned(),
         rules_open: !form.rules.value.is_empty()
             || form.rules.error.is_some()
+            || form.stick_table.error.is_some()
             || form.rules.now.is_some(),
         expert_open: experts.iter().any(|f| f.error.is_some() || f.now.is_some()),
         backends,
