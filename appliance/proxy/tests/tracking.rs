@@ -152,7 +152,10 @@ fn who_asks_for_too_much_is_held_back_as_by_haproxy() {
 fn a_tarpit_takes_its_time() {
     let both = both(
         "type ip size 10 store conn_cur",
-        &["http-request tarpit if { path /bot }", "http-request tarpit deny_status 429 if { path /b }"],
+        &[
+            "http-request tarpit if { path /bot }",
+            "http-request tarpit deny_status 429 if { path /b }",
+        ],
     );
     for (path, status) in [("/bot", 500), ("/b", 429)] {
         for mut conn in [both.ours.connect(), both.theirs.connect()] {

@@ -46,7 +46,9 @@ pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems)
                 if of_connection && of_requests.contains(&name) {
                     problems.add(
                         &path,
-                        format!("acl {name} looks at requests, and this rule runs before there is one"),
+                        format!(
+                            "acl {name} looks at requests, and this rule runs before there is one"
+                        ),
                     );
                 }
                 if !named.contains(&name) {

@@ -214,10 +214,7 @@ fn redirect(arguments: &mut std::slice::Iter<'_, String>) -> Result<Redirect, Ba
     Ok(redirect)
 }
 
-fn deny(
-    arguments: &mut std::slice::Iter<'_, String>,
-    otherwise: u16,
-) -> Result<u16, BadValue> {
+fn deny(arguments: &mut std::slice::Iter<'_, String>, otherwise: u16) -> Result<u16, BadValue> {
     match arguments.next().map(String::as_str) {
         None => Ok(otherwise),
         Some("deny_status" | "status") => {
@@ -252,10 +249,7 @@ fn of_connection(arguments: &mut std::slice::Iter<'_, String>) -> Result<Action,
     }
 }
 
-fn track(
-    arguments: &mut std::slice::Iter<'_, String>,
-    stage: Stage,
-) -> Result<Action, BadValue> {
+fn track(arguments: &mut std::slice::Iter<'_, String>, stage: Stage) -> Result<Action, BadValue> {
     match arguments.next().map(String::as_str) {
         Some("src") => Ok(Action::Track(stage)),
         other => Err(bad(format!(

@@ -4,7 +4,13 @@ use crate::track::Counts;
 const HEAD: &str = "GET /api/v1?a=1&b=2 HTTP/1.1\r\nHost: Www.Example.org:8080\r\n\
     X-Multi: one, two\r\nX-Multi: three\r\nCookie: k=v\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
 
-const FACTS: Facts = Facts { source: Ipv4Addr::new(10, 1, 2, 3), port: 8080, tls: false, counts: Counts::NONE, tracked: false };
+const FACTS: Facts = Facts {
+    source: Ipv4Addr::new(10, 1, 2, 3),
+    port: 8080,
+    tls: false,
+    counts: Counts::NONE,
+    tracked: false,
+};
 
 fn request(rules: &Rules, head: &mut Vec<u8>) -> Verdict {
     rules.request(&mut { FACTS }, head, &mut |_| {})
