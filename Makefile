@@ -38,7 +38,8 @@ test:
 	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived haproxy:haproxy \
 		rsync:rsync python3:python3 cpio:cpio mke2fs:e2fsprogs losetup:mount dnsmasq:dnsmasq-base \
 		udhcpd:udhcpd busybox:busybox avahi-daemon:avahi-daemon wpa_supplicant:wpasupplicant \
-		chromium:chromium chromedriver:chromium-driver
+		chromium:chromium chromedriver:chromium-driver curl:curl openssl:openssl \
+		h2load:nghttp2-client
 	cargo test --workspace --locked --no-run
 	cargo test --workspace --locked --no-fail-fast --lib --bins
 	cargo test --workspace --locked --no-fail-fast --test '*' -- --test-threads=1

@@ -5,7 +5,7 @@ use crate::change::{Author, Change, Outcome, Rejected};
 use crate::replication::{Replication, ReplicationReceiver};
 use crate::snapshot::{Snapshot, SnapshotReceiver};
 use crate::storage::{RevisionInfo, Storage, StorageError};
-use model::{Edit, NodeId, Revision, Settings, check};
+use model::{Edit, NodeId, Problem, Revision, Settings, check};
 use replica::{Choice, SyncError};
 use std::future::Future;
 use std::pin::Pin;
@@ -20,11 +20,31 @@ pub trait Preflight: Send + Sync {
     /// `next` (say, a bound socket) it releases by itself when `next` is not published soon.
     ///
     /// The error says what is in the way, for the operator.
+    ///
+    /// # Errors
+    /// When the next settings could not be run.
     fn prepare<'a>(
         &'a self,
         current: &'a Snapshot,
         next: &'a Snapshot,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Result<(), Obstacle>> + Send + 'a>>;
+}
+
+/// What is in the way of a change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// Something outside the settings, in words for the operator.
+    #[error("{0}")]
+    Circumstances(String),
+    /// Values of the settings that only the subsystem can judge.
+    #[error("the settings would have {} problem(s)", .0.len())]
+    Settings(Vec<Problem>),
+}
+
+impl From<String> for Obstacle {
+    fn from(reason: String) -> Self {
+        Self::Circumstances(reason)
+    }
 }
 
 type Reply<T> = oneshot::Sender<T>;
@@ -490,9 +510,12 @@ impl<S: Storage> Engine<S> {
         let revision = Revision(current.revision.0 + 1);
         let next = Snapshot::new(revision, settings, current.node());
         for preflight in &self.preflights {
-            preflight.prepare(&current, &next).await.map_err(|reason| Rejected::Cannot {
-                subsystem: preflight.name().to_owned(),
-                reason,
+            let prepared = preflight.prepare(&current, &next).await;
+            prepared.map_err(|obstacle| match obstacle {
+                Obstacle::Settings(problems) => Rejected::Problems(problems),
+                Obstacle::Circumstances(reason) => {
+                    Rejected::Cannot { subsystem: preflight.name().to_owned(), reason }
+                }
             })?;
         }
         let written = self.book.write_settings(next.settings, author, sentence);

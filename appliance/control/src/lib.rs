@@ -25,7 +25,7 @@ mod supervise;
 pub use board::{Reporter, StatusBoard};
 pub use book::{Book, BookError, Gift};
 pub use change::{Author, Change, Outcome, Rejected};
-pub use engine::{Control, Engine, Exchange, ExchangeError, Preflight};
+pub use engine::{Control, Engine, Exchange, ExchangeError, Obstacle, Preflight};
 pub use replica::flat;
 pub use replica::{ChangeId, Choice, Decision, LostEdit, MAX_MESSAGE, Note, PendingChange, Random};
 pub use replication::{Replication, ReplicationReceiver};

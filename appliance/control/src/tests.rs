@@ -75,9 +75,9 @@ impl Preflight for Refuses {
         &'a self,
         _current: &'a Snapshot,
         next: &'a Snapshot,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), Obstacle>> + Send + 'a>> {
         let named = next.settings.cluster.name.is_some();
-        Box::pin(async move { if named { Err("port taken".to_owned()) } else { Ok(()) } })
+        Box::pin(async move { if named { Err("port taken".to_owned().into()) } else { Ok(()) } })
     }
 }
 

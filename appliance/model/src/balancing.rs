@@ -1,6 +1,7 @@
 //! Frontends, backends and servers, under HAProxy's names.
 
 use crate::balance::{Balance, HashType};
+use crate::certificate::TlsVersion;
 use crate::health_check::Check;
 use crate::keyword::keywords;
 use crate::net::Bind;
@@ -29,6 +30,16 @@ pub struct Frontend {
     pub mode: Mode,
     /// Where it listens.
     pub bind: Vec<Bind>,
+    /// The certificates of the addresses where TLS is spoken, by name: the one that fits what the
+    /// visitor asks for (SNI), or else the first (HAProxy `crt`).
+    pub certificates: Vec<Name>,
+    /// Without a certificate for the name that is asked for the handshake is refused, instead of
+    /// showing the first (HAProxy `strict-sni`).
+    pub strict_sni: bool,
+    /// Offer HTTP/2 to visitors who speak TLS (HAProxy `alpn h2,http/1.1`).
+    pub http2: bool,
+    /// The oldest version of TLS that is spoken (HAProxy `ssl-min-ver`).
+    pub ssl_min_ver: TlsVersion,
     /// Every visitor comes through a proxy that tells the real address in the PROXY protocol
     /// (HAProxy `accept-proxy`).
     pub accept_proxy: bool,
@@ -62,6 +73,10 @@ impl Default for Frontend {
             enabled: true,
             mode: Mode::Http,
             bind: Vec::new(),
+            certificates: Vec::new(),
+            strict_sni: false,
+            http2: true,
+            ssl_min_ver: TlsVersion::Tls12,
             accept_proxy: false,
             default_backend: Name::default(),
             rules: Vec::new(),

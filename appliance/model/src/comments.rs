@@ -65,6 +65,13 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ),
     ("sites.mirror", "exclude", "rsync exclude patterns: neither sent nor deleted."),
     ("sites.mirror", "full_compare", "Time between full compares, at least 10s."),
+    ("certificates", "name", "What frontends call it."),
+    ("certificates", "chain", "The certificate, then those that lead to its issuer, as PEM."),
+    (
+        "certificates",
+        "key",
+        "Its private key as PEM: PKCS#8, PKCS#1 or SEC1, without a passphrase.",
+    ),
     (
         "frontends",
         "name",
@@ -72,7 +79,23 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ),
     ("frontends", "enabled", "Off: kept here, does not listen."),
     ("frontends", "mode", "http, or tcp: bytes are passed on as they come."),
-    ("frontends", "bind", "Where it listens: \"floating:80\", \"*:80\" or \"192.168.1.15:80\"."),
+    (
+        "frontends",
+        "bind",
+        "Where it listens: \"floating:80\", \"*:80\" or \"192.168.1.15:80\"; with TLS \"floating:443 ssl\".",
+    ),
+    (
+        "frontends",
+        "certificates",
+        "Names of the certificates for TLS. The one that fits the name asked for, or else the first.",
+    ),
+    (
+        "frontends",
+        "strict_sni",
+        "Without a certificate for the name asked for the handshake is refused.",
+    ),
+    ("frontends", "http2", "Offer HTTP/2 to visitors who speak TLS."),
+    ("frontends", "ssl_min_ver", "The oldest version of TLS: TLSv1.2 or TLSv1.3."),
     (
         "frontends",
         "accept_proxy",
@@ -277,6 +300,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "sites",
         "What the web servers serve; \"default\" exists by itself once there is a web server.",
     ),
+    ("", "certificates", "What frontends show visitors who speak TLS."),
     ("", "frontends", "Where visitors arrive; \"http-in\" exists by itself."),
     ("", "backends", "The servers behind them; \"webservers\" exists by itself."),
     ("", "vrrp", "Virtual routers; \"VI_1\" exists by itself."),

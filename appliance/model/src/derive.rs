@@ -2,6 +2,7 @@
 
 use crate::admin::NODE_PORT;
 use crate::balancing::{Backend, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend};
+use crate::certificate::Certificate;
 use crate::net::{Bind, BindAddress, Cidr, Endpoint};
 use crate::node::{Node, Role};
 use crate::persistence::CookieValue;
@@ -81,6 +82,10 @@ pub struct DerivedFrontend {
     pub frontend: Frontend,
     /// Where it listens; `0.0.0.0` for every address.
     pub listen: Vec<SocketAddrV4>,
+    /// Those of them where TLS is spoken.
+    pub ssl: Vec<SocketAddrV4>,
+    /// Its certificates, the default one first.
+    pub certificates: Vec<Certificate>,
 }
 
 /// A backend with all its servers.
@@ -200,7 +205,7 @@ pub(crate) fn default_backend() -> Backend {
 pub(crate) fn default_frontend() -> Frontend {
     Frontend {
         name: known(DEFAULT_FRONTEND),
-        bind: vec![Bind { address: BindAddress::Floating, port: Port::constant(80) }],
+        bind: vec![Bind { address: BindAddress::Floating, port: Port::constant(80), ssl: false }],
         default_backend: known(DEFAULT_BACKEND),
         ..Frontend::default()
     }
@@ -223,7 +228,7 @@ pub fn derive(settings: &Settings, node: &NodeId) -> Effective {
             .frontends
             .iter()
             .filter(|f| f.enabled)
-            .map(|f| DerivedFrontend { frontend: f.clone(), listen: resolve(&all, &f.bind) })
+            .map(|f| derive_frontend(&all, f))
             .collect(),
         backends: all
             .backends
@@ -245,6 +250,17 @@ pub fn derive(settings: &Settings, node: &NodeId) -> Effective {
                 (n.id.clone(), at)
             })
             .collect(),
+    }
+}
+
+fn derive_frontend(all: &Settings, frontend: &Frontend) -> DerivedFrontend {
+    let ssl: Vec<Bind> = frontend.bind.iter().filter(|b| b.ssl).copied().collect();
+    let named = frontend.certificates.iter().filter_map(|name| all.certificate(name));
+    DerivedFrontend {
+        frontend: frontend.clone(),
+        listen: resolve(all, &frontend.bind),
+        ssl: resolve(all, &ssl),
+        certificates: named.cloned().collect(),
     }
 }
 

@@ -40,9 +40,21 @@ fn walk(path: &str, value: &Value, lines: &mut Vec<String>) {
         Value::Null => {}
         Value::Array(list) if list.is_empty() => {}
         Value::String(text) if text.is_empty() => {}
+        Value::String(text) if text.contains('\n') => {
+            lines.push(format!("{path} = {}", gist(text)));
+        }
         Value::String(text) => lines.push(format!("{path} = {text}")),
         other => lines.push(format!("{path} = {other}")),
     }
+}
+
+/// Of a text of many lines (a PEM text, say) its size and what is right before the end, where a
+/// certificate's signature differs from any other's.
+fn gist(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("-----")).collect();
+    let end: String = lines.iter().rev().take(2).rev().map(|l| l.trim()).collect();
+    let skip = end.chars().count().saturating_sub(24);
+    format!("({} bytes, ending in {})", text.len(), end.chars().skip(skip).collect::<String>())
 }
 
 #[cfg(test)]
@@ -63,5 +75,22 @@ mod tests {
         assert_eq!(gone, ["nodes[a].id = a"]);
         assert_eq!(come, ["cluster.gateway = 192.168.1.1"]);
         assert_eq!(difference(&after, &after), (vec![], vec![]));
+    }
+
+    #[test]
+    fn of_a_long_text_only_the_gist() {
+        let with = |last: &str| Settings {
+            certificates: vec![crate::Certificate {
+                name: "a".parse().unwrap(),
+                chain: format!(
+                    "-----BEGIN CERTIFICATE-----\nMIIB\n{last}\n-----END CERTIFICATE-----\n"
+                ),
+                key: Secret::new("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"),
+            }],
+            ..Settings::default()
+        };
+        let (gone, come) = difference(&with("one="), &with("two="));
+        assert_eq!(gone, ["certificates[a].chain = (64 bytes, ending in MIIBone=)"]);
+        assert_eq!(come, ["certificates[a].chain = (64 bytes, ending in MIIBtwo=)"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::admin::Admin;
 use crate::balancing::{Backend, DEFAULT_BACKEND, Frontend};
+use crate::certificate::Certificate;
 use crate::cluster::Cluster;
 use crate::derive::{default_backend, web_servers};
 use crate::net::Cidr;
@@ -49,6 +50,10 @@ pub enum Edit {
     PutSite(Site),
     /// A site's entry; its files stay.
     RemoveSite(Name),
+    /// A certificate.
+    PutCertificate(Certificate),
+    /// A certificate's entry.
+    RemoveCertificate(Name),
     /// A frontend.
     PutFrontend(Frontend),
     /// A frontend's entry.
@@ -136,6 +141,10 @@ impl Edit {
             Self::RemoveSite(n) => {
                 remove(&mut settings.sites, "site", n.as_str(), |e| &e.name == n)?
             }
+            Self::PutCertificate(c) => put(&mut settings.certificates, c, |e| e.name == c.name),
+            Self::RemoveCertificate(n) => {
+                remove(&mut settings.certificates, "certificate", n.as_str(), |e| &e.name == n)?;
+            }
             Self::PutFrontend(f) => put(&mut settings.frontends, f, |e| e.name == f.name),
             Self::RemoveFrontend(n) => {
                 remove(&mut settings.frontends, "frontend", n.as_str(), |e| &e.name == n)?;
@@ -192,6 +201,8 @@ impl Edit {
             Self::PutWifi(_) => "changed the Wi-Fi settings".to_owned(),
             Self::PutSite(s) => format!("changed site {}", s.name),
             Self::RemoveSite(n) => format!("removed site {n}"),
+            Self::PutCertificate(c) => format!("changed certificate {}", c.name),
+            Self::RemoveCertificate(n) => format!("removed certificate {n}"),
             Self::PutFrontend(f) => format!("changed frontend {}", f.name),
             Self::RemoveFrontend(n) => format!("removed frontend {n}"),
             Self::PutBackend(b) => format!("changed backend {}", b.name),

@@ -130,6 +130,8 @@ pub struct Bind {
     pub address: BindAddress,
     /// On which port.
     pub port: Port,
+    /// TLS is spoken there (HAProxy `ssl`).
+    pub ssl: bool,
 }
 
 impl fmt::Display for Bind {
@@ -138,7 +140,8 @@ impl fmt::Display for Bind {
             BindAddress::Floating => write!(f, "floating:{}", self.port),
             BindAddress::Any => write!(f, "*:{}", self.port),
             BindAddress::Ip(ip) => write!(f, "{ip}:{}", self.port),
-        }
+        }?;
+        f.write_str(if self.ssl { " ssl" } else { "" })
     }
 }
 
@@ -147,16 +150,26 @@ impl FromStr for Bind {
     fn from_str(text: &str) -> Result<Self, BadValue> {
         let bad = || {
             BadValue::new(format!(
-                "{text:?} is nothing to listen on; write floating:80, *:80 or 192.168.1.15:80"
+                "{text:?} is nothing to listen on; write floating:80, *:80 or 192.168.1.15:80, and ssl behind it where TLS is spoken"
             ))
         };
-        let (address, port) = text.trim().rsplit_once(':').ok_or_else(bad)?;
+        let mut words = text.split_whitespace();
+        let (address, port) = words.next().and_then(|w| w.rsplit_once(':')).ok_or_else(bad)?;
+        let mut ssl = false;
+        for word in words {
+            if ssl || word != "ssl" {
+                return Err(BadValue::new(format!(
+                    "behind an address only ssl can stand, once, not {word:?}; certificates and the rest have settings of their own"
+                )));
+            }
+            ssl = true;
+        }
         let address = match address {
             "floating" => BindAddress::Floating,
             "" | "*" => BindAddress::Any,
             ip => BindAddress::Ip(ip.parse().map_err(|_| bad())?),
         };
-        Ok(Self { address, port: port.parse().map_err(|_| bad())? })
+        Ok(Self { address, port: port.parse().map_err(|_| bad())?, ssl })
     }
 }
 by_text!(Bind);

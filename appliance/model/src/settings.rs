@@ -1,7 +1,8 @@
-//! The settings document: everything the operator can say, in eight sections.
+//! The settings document: everything the operator can say, in nine sections.
 
 use crate::admin::Admin;
 use crate::balancing::{Backend, Frontend};
+use crate::certificate::Certificate;
 use crate::cluster::Cluster;
 use crate::node::{Node, Role};
 use crate::site::Site;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub wifi: Wifi,
     /// What the web servers serve, and how it is mirrored.
     pub sites: Vec<Site>,
+    /// What frontends show visitors who speak TLS.
+    pub certificates: Vec<Certificate>,
     /// Where visitors arrive.
     pub frontends: Vec<Frontend>,
     /// The groups of servers behind them.
@@ -51,6 +54,11 @@ impl Settings {
         self.backends.iter().find(|b| &b.name == name)
     }
 
+    /// The certificate of this name.
+    pub fn certificate(&self, name: &Name) -> Option<&Certificate> {
+        self.certificates.iter().find(|c| &c.name == name)
+    }
+
     /// The same document with every secret replaced by [`crate::MASK`].
     #[must_use]
     pub fn masked(&self) -> Self {
@@ -69,6 +77,12 @@ impl Settings {
             let old = current.wifi.networks.iter().find(|o| o.ssid == network.ssid);
             if let Some(old) = old {
                 network.passphrase.unmask(&old.passphrase);
+            }
+        }
+        for certificate in &mut self.certificates {
+            let old = current.certificate(&certificate.name);
+            if let Some(old) = old {
+                certificate.key.unmask(&old.key);
             }
         }
         for instance in &mut self.vrrp {
@@ -100,6 +114,7 @@ impl Settings {
     fn secrets_mut(&mut self) -> impl Iterator<Item = &mut crate::Secret> {
         std::iter::once(&mut self.cluster.key)
             .chain(self.wifi.networks.iter_mut().map(|n| &mut n.passphrase))
+            .chain(self.certificates.iter_mut().map(|c| &mut c.key))
             .chain(self.vrrp.iter_mut().map(|v| &mut v.auth_pass))
     }
 }

@@ -250,12 +250,17 @@ fn a_change_of_the_network_is_taken_back_and_nothing_else() {
 
 #[test]
 fn binds_are_haproxys() {
-    for text in ["floating:80", "*:8080", "192.168.1.15:80"] {
+    for text in ["floating:80", "*:8080", "192.168.1.15:80", "floating:443 ssl", "*:8443 ssl"] {
         assert_eq!(text.parse::<Bind>().unwrap().to_string(), text);
     }
     assert_eq!(":80".parse::<Bind>().unwrap().to_string(), "*:80");
-    for text in ["", "80", "floating", "*:0", "*:65536", "host:80", "192.168.1.300:80"] {
+    for text in ["", "80", "floating", "*:0", "*:65536", "host:80", "192.168.1.300:80", "ssl"] {
         assert!(text.parse::<Bind>().is_err(), "{text}");
+    }
+    assert_eq!("  floating:443   ssl ".parse::<Bind>().unwrap().to_string(), "floating:443 ssl");
+    for text in ["*:443 ssl ssl", "*:443 ssl crt /etc/x.pem", "*:443 alpn h2"] {
+        let error = text.parse::<Bind>().unwrap_err().to_string();
+        assert!(error.contains("only ssl can stand"), "{error}");
     }
 }
 

@@ -5,19 +5,20 @@ use crate::answer;
 use crate::config::Frontend;
 use crate::exchange::{self, After};
 use crate::framing::Body;
+use crate::http2;
 use crate::log::{self, Line, TcpLine, Termination};
 use crate::message::Parsed;
 use crate::proxy_protocol::{self, Header};
 use crate::request::{self, Origin, Refused, Request};
 use crate::rules::Facts;
 use crate::shared::Shared;
-use crate::stream::Stream;
+use crate::stream::{Early, Stream};
 use crate::tcp;
 use crate::timers::Timer;
 use crate::track::{Counts, Tracked};
 use crate::worker::Worker;
 use model::Mode;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddrV4;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -25,11 +26,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsAcceptor;
 
 /// After a refusal the rest of what the client sends is read and dropped, for so long and up to
 /// so much: closing at once would reset the connection and the answer with it.
 const LINGER_MS: u64 = 2000;
 const LINGER_BYTES: usize = 4 << 20;
+/// While we stop, a visitor who has just agreed on TLS gets so long to ask for something.
+const LAST_REQUEST_MS: u64 = 1000;
 /// A form's content is looked at up to so much (HAProxy `tune.bufsize`).
 const CONTENT: usize = 16 * 1024;
 
@@ -39,6 +43,8 @@ pub(crate) struct Client {
     pub(crate) io: Stream,
     pub(crate) peer: SocketAddrV4,
     local: SocketAddrV4,
+    /// There is TLS between us.
+    pub(crate) tls: bool,
     /// Where the visitor connected to, if a proxy in front of us told.
     told: Option<SocketAddrV4>,
     pub(crate) timer: Timer,
@@ -53,7 +59,8 @@ pub(crate) struct Client {
     began: Option<u64>,
     /// Rules count the visitor.
     pub(crate) tracked: Option<Rc<Tracked>>,
-    _slot: Slot,
+    /// Streams share that of their connection.
+    _slot: Option<Slot>,
 }
 
 /// A request on its way.
@@ -128,6 +135,7 @@ pub(crate) fn spawn(
         io,
         peer,
         local,
+        tls: false,
         told: None,
         timer: worker.timers.timer(),
         frontend: Arc::clone(frontend),
@@ -137,7 +145,7 @@ pub(crate) fn spawn(
         first: true,
         began: None,
         tracked: None,
-        _slot: Slot::new(frontend, &worker.shared),
+        _slot: Some(Slot::new(frontend, &worker.shared)),
     };
     if was_idle {
         worker.watch_timers();
@@ -155,6 +163,15 @@ impl Client {
         if self.frontend.settings.accept_proxy && !Box::pin(self.be_introduced()).await {
             self.frontend.live.ereq.up();
             return;
+        }
+        if self.frontend.ssl.contains(&self.local) && !Box::pin(self.shake_hands()).await {
+            self.frontend.live.ereq.up();
+            return;
+        }
+        if let Stream::Tls(io) = &self.io {
+            if io.get_ref().1.alpn_protocol() == Some(b"h2") {
+                return Box::pin(self.speak_http2()).await;
+            }
         }
         if self.frontend.settings.mode == Mode::Tcp {
             return Box::pin(tcp::run(&mut self)).await;
@@ -177,7 +194,8 @@ impl Client {
             self.began = None;
             match after {
                 After::KeepAlive if self.may_stay() => {}
-                After::KeepAlive | After::Close => return,
+                After::KeepAlive | After::Close => return self.bid_farewell().await,
+                After::Cut => return,
                 After::Linger => return self.linger().await,
             }
             waiting_since = self.worker.now();
@@ -204,6 +222,94 @@ impl Client {
         let visitors = &self.frontend.live.visitors;
         let of = |table| visitors.counts(table, *self.peer.ip(), self.worker.now());
         table.map_or(Counts::NONE, of)
+    }
+
+    async fn speak_http2(mut self) {
+        if let Stream::Tls(io) = std::mem::replace(&mut self.io, Stream::Closed) {
+            http2::run(self, io).await;
+        }
+    }
+
+    /// A client for one stream of this connection.
+    pub(crate) fn stream(&self, io: Stream) -> Self {
+        Self {
+            worker: Rc::clone(&self.worker),
+            io,
+            peer: self.peer,
+            local: self.local,
+            tls: self.tls,
+            told: self.told,
+            timer: self.worker.timers.timer(),
+            frontend: Arc::clone(&self.frontend),
+            generation: self.generation,
+            pending: Vec::new(),
+            closing: self.closing,
+            first: false,
+            began: None,
+            tracked: self.tracked.clone(),
+            _slot: None,
+        }
+    }
+
+    /// Serves the one request there is on this stream; `line` is how it is logged.
+    pub(crate) async fn serve_one(mut self, head: Result<Vec<u8>, Refused>, line: Vec<u8>) {
+        self.began = Some(self.worker.now());
+        let next = match head {
+            Ok(head) => self.head_in(head, None),
+            Err(refused) => Some(Next::Refused(refused, Vec::new())),
+        };
+        let after = match next {
+            Some(Next::Request(mut ticket)) => {
+                ticket.line = line;
+                Box::pin(exchange::run(&mut self, *ticket)).await
+            }
+            Some(Next::Refused(refused, _)) => {
+                self.refuse(refused.status(), Termination::REFUSED, &line).await
+            }
+            _ => self.refuse(400, Termination::REFUSED, &line).await,
+        };
+        if after == After::Cut {
+            return self.io.cut();
+        }
+        let limit = u64::from(self.frontend.settings.timeout_client.0);
+        self.timer.set(Some(self.worker.now().saturating_add(limit)));
+        let whole = poll_fn(|cx| match Pin::new(&mut self.io).poll_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending => self.timer.poll(cx, self.worker.now()).map(|()| false),
+        });
+        if !whole.await {
+            self.io.cut();
+        }
+    }
+
+    /// Has TLS between us from here on; false when that does not come about in time.
+    async fn shake_hands(&mut self) -> bool {
+        let settings = &self.frontend.settings;
+        let limit = match settings.mode {
+            Mode::Http => settings.timeout_http_request,
+            _ => settings.timeout_client,
+        };
+        self.timer.set(Some(self.worker.now().saturating_add(u64::from(limit.0))));
+        let io = std::mem::replace(&mut self.io, Stream::Closed);
+        let (Some(config), Stream::Plain(io)) = (self.frontend.tls.clone(), io) else {
+            return false;
+        };
+        let io = Early::new(io, std::mem::take(&mut self.pending));
+        let mut accept = TlsAcceptor::from(config).accept(io);
+        let accepted = poll_fn(|cx| match Pin::new(&mut accept).poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => self.timer.poll(cx, self.worker.now()).map(|()| None),
+        });
+        match accepted.await {
+            Some(Ok(io)) => {
+                self.io = Stream::Tls(Box::new(io));
+                self.tls = true;
+            }
+            // Scanners and stale pages do this all day: nobody wants to read of each.
+            Some(Err(error)) => tracing::debug!("no TLS with {}: {error}", self.peer),
+            None => tracing::debug!("no TLS with {} in time", self.peer),
+        }
+        self.tls
     }
 
     /// Reads who the visitor is; false when nobody says so in time and as it should be.
@@ -327,6 +433,12 @@ impl Client {
             return Poll::Ready(if self.began.is_some() { Next::Slow } else { Next::Idle });
         }
         if self.began.is_none() && worker.shared.draining.load(Relaxed) {
+            // Who has only just agreed on TLS has its first request on the way.
+            let soon = since.saturating_add(LAST_REQUEST_MS);
+            if self.tls && self.first && now < soon {
+                self.timer.set(Some(soon));
+                return self.timer.poll(cx, now).map(|()| Next::Idle);
+            }
             return Poll::Ready(Next::Idle);
         }
         Poll::Pending
@@ -391,7 +503,7 @@ impl Client {
         Facts {
             source: *self.peer.ip(),
             port: self.local.port(),
-            tls: false,
+            tls: self.tls,
             counts: if counting { self.counts() } else { Counts::NONE },
             tracked: self.tracked.is_some(),
         }
@@ -447,6 +559,7 @@ impl Client {
                 client: self.peer,
                 accepted_ms: Shared::wall_ms().saturating_sub(now - began),
                 frontend: name,
+                tls: self.tls,
                 backend: name,
                 server: "<NOSRV>",
                 request: None,
@@ -520,8 +633,21 @@ impl Client {
         sent
     }
 
+    /// Ends a connection on which everything has been said; TLS has words for that.
+    async fn bid_farewell(mut self) {
+        if !self.tls {
+            return;
+        }
+        self.timer.set(Some(self.worker.now() + LINGER_MS));
+        poll_fn(|cx| match Pin::new(&mut self.io).poll_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.timer.poll(cx, self.worker.now()),
+        })
+        .await;
+    }
+
     /// Ends the connection in a way that lets the client read what was sent (RFC 9112 9.6).
-    async fn linger(mut self) {
+    pub(crate) async fn linger(mut self) {
         self.timer.set(Some(self.worker.now() + LINGER_MS));
         let mut shut = false;
         let mut read = 0;

@@ -5,9 +5,11 @@ use crate::live::{BackendLive, FrontendLive, ServerLive, lock};
 use crate::persist::stick::Changes;
 use crate::rules::Rules;
 use crate::standing::Verdict;
+use crate::tls::Store;
 use model::{
     DerivedServer, Effective, Name, SendProxy, ServerHealth, ServerHost, ServerState, Weight,
 };
+use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) frontends: Vec<Arc<Frontend>>,
     pub(crate) backends: Vec<Arc<Backend>>,
     by_address: HashMap<SocketAddrV4, Arc<Frontend>>,
+    /// What of the settings cannot be used, in sentences; the rest is.
+    pub(crate) problems: Vec<String>,
 }
 
 /// A frontend.
@@ -29,6 +33,9 @@ pub(crate) struct Config {
 pub(crate) struct Frontend {
     pub(crate) settings: model::Frontend,
     pub(crate) listen: Vec<SocketAddrV4>,
+    /// Those of them where TLS is spoken, and how; None where it cannot be.
+    pub(crate) ssl: Vec<SocketAddrV4>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) backend: Option<Arc<Backend>>,
     /// What it does with requests and responses; None for nothing.
     pub(crate) rules: Option<Arc<Rules>>,
@@ -121,6 +128,7 @@ type ServerKey = (Name, Name, SocketAddrV4, Option<ServerHost>);
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     known: Mutex<Known>,
+    certificates: Store,
     /// Numbers the changes of the stick tables.
     pub(crate) changes: Arc<Changes>,
 }
@@ -180,9 +188,14 @@ impl Registry {
             let live = known.frontends.get(name).cloned().unwrap_or_default();
             next.frontends.insert(name.clone(), Arc::clone(&live));
             let to = &f.frontend.default_backend;
+            let mut tls =
+                || self.certificates.frontend(&f.frontend, &f.certificates, &mut config.problems);
+            let tls = if f.ssl.is_empty() { None } else { tls() };
             let frontend = Arc::new(Frontend {
                 settings: f.frontend.clone(),
                 listen: f.listen.clone(),
+                ssl: f.ssl.clone(),
+                tls,
                 backend: config.backends.iter().find(|b| b.settings.name == *to).cloned(),
                 rules: Some(Rules::new(&f.frontend.rules, &config.backends))
                     .filter(|r| !r.is_empty())
@@ -194,6 +207,8 @@ impl Registry {
             }
             config.frontends.push(frontend);
         }
+        let used: Vec<_> = effective.frontends.iter().flat_map(|f| &f.certificates).collect();
+        self.certificates.retain(&used);
         for (key, old) in &known.servers {
             if !next.servers.contains_key(key) {
                 old.retired.store(true, Relaxed);

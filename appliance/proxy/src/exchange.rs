@@ -36,6 +36,8 @@ pub(crate) enum After {
     KeepAlive,
     /// It is closed.
     Close,
+    /// It is closed so that what was sent does not look whole, where that can be told.
+    Cut,
     /// It is closed in a way that lets the client read the end of the answer.
     Linger,
 }
@@ -523,14 +525,15 @@ async fn relay(
             let silence = u64::from(backend.settings.timeout_tunnel.0);
             let (timer, ends) = (&client.timer, (&mut client.io, &mut upstream.io));
             let moved = tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
-            let tunnel::Moved { up, down, .. } = moved;
+            let tunnel::Moved { up, down, end } = moved;
             for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
                 traffic.bytes_in.add(up);
             }
             live.traffic.bytes_out.add(down);
             client.frontend.live.traffic.bytes_out.add(down);
             story.bytes += down;
-            Finish::Done(After::Close, Termination::NORMAL)
+            let after = if end == tunnel::End::Closed { After::Close } else { After::Cut };
+            Finish::Done(after, Termination::NORMAL)
         }
         End::NoAnswer if repeatable && !touched => Finish::Repeat,
         End::NoAnswer if !touched && retry.contains(&RetryOn::EmptyResponse) => {
@@ -563,25 +566,25 @@ async fn relay(
                 // Not even the head has gone out: the client can still be told.
                 return Finish::Answer(502, Termination::SERVER_DATA);
             }
-            Finish::Done(After::Close, Termination::SERVER_DATA)
+            Finish::Done(After::Cut, Termination::SERVER_DATA)
         }
         End::ServerSilent => {
             live.eresp.up();
             live.server_aborts.up();
-            Finish::Done(After::Close, Termination::SERVER_DATA_SLOW)
+            Finish::Done(After::Cut, Termination::SERVER_DATA_SLOW)
         }
         End::ClientGone => {
             live.client_aborts.up();
             let head = answered_at.is_none();
             let termination =
                 if head { Termination::CLIENT_HEAD } else { Termination::CLIENT_DATA };
-            Finish::Done(After::Close, termination)
+            Finish::Done(After::Cut, termination)
         }
         End::ClientSilent => {
             live.client_aborts.up();
             client.frontend.live.ereq.up();
             if answered_at.is_some() {
-                return Finish::Done(After::Close, Termination::CLIENT_BODY_SLOW);
+                return Finish::Done(After::Cut, Termination::CLIENT_BODY_SLOW);
             }
             Finish::Answer(408, Termination::CLIENT_BODY_SLOW)
         }
@@ -590,12 +593,12 @@ async fn relay(
             if bytes_out == 0 {
                 return Finish::Answer(503, Termination::KILLED_HEAD);
             }
-            Finish::Done(After::Close, Termination::KILLED_DATA)
+            Finish::Done(After::Cut, Termination::KILLED_DATA)
         }
         End::BadBody => {
             client.frontend.live.ereq.up();
             if answered_at.is_some() {
-                return Finish::Done(After::Close, Termination::REFUSED);
+                return Finish::Done(After::Cut, Termination::REFUSED);
             }
             Finish::Answer(400, Termination::REFUSED)
         }
@@ -673,6 +676,7 @@ fn write_log(
         client: client.peer,
         accepted_ms: ticket.wall_ms,
         frontend: name,
+        tls: client.tls,
         backend: backend.map_or(name, |b| b.settings.name.as_str()),
         server: server.map_or("<NOSRV>", |s| s.name.as_str()),
         request: Some(ticket.received - ticket.began),

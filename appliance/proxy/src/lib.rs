@@ -26,8 +26,12 @@
 //! has none of them pays for none of them. `track` counts how much each visitor asks for, where rules
 //! want to know.
 //!
-//! It knows no TLS or HTTP/2, and never touches the disk: the access log goes to a writer it is
-//! given.
+//! TLS (`tls`) ends here: which certificate is shown is part of a frontend's settings, and a
+//! visitor's connection is a `stream`, whatever is around its bytes. An HTTP/2 connection
+//! (`http2`) becomes one client for each of its streams, whose bytes are HTTP/1.1 again: there is
+//! one parser, and one way from there.
+//!
+//! It never touches the disk: the access log goes to a writer it is given.
 
 mod access;
 mod admit;
@@ -44,6 +48,7 @@ mod framing;
 pub mod fuzzing;
 mod head;
 mod health;
+mod http2;
 mod listen;
 mod live;
 mod log;
@@ -65,6 +70,7 @@ mod status;
 mod stream;
 mod tcp;
 mod timers;
+mod tls;
 mod track;
 mod tunnel;
 mod visits;
@@ -165,9 +171,9 @@ impl Handle {
         self.0.ready.subscribe()
     }
 
-    /// The check of new listening addresses before a change.
+    /// The check of new listening addresses and certificates before a change.
     pub fn preflight(&self) -> Arc<dyn Preflight> {
-        Arc::new(preflight::Ports)
+        Arc::new(preflight::Asked)
     }
 
     /// The newest 500 lines of the access log, oldest first.

@@ -55,6 +55,8 @@ pub(crate) struct Line<'a> {
     /// Milliseconds since 1970.
     pub(crate) accepted_ms: u64,
     pub(crate) frontend: &'a str,
+    /// The visitor spoke TLS: HAProxy puts a `~` behind the frontend's name.
+    pub(crate) tls: bool,
     pub(crate) backend: &'a str,
     pub(crate) server: &'a str,
     /// Milliseconds; None is written as -1: it never came to that.
@@ -83,6 +85,8 @@ pub(crate) struct TcpLine<'a> {
     pub(crate) client: SocketAddrV4,
     pub(crate) accepted_ms: u64,
     pub(crate) frontend: &'a str,
+    /// The visitor spoke TLS: HAProxy puts a `~` behind the frontend's name.
+    pub(crate) tls: bool,
     pub(crate) backend: &'a str,
     pub(crate) server: &'a str,
     pub(crate) queue: Option<u64>,
@@ -101,7 +105,7 @@ pub(crate) fn write_tcp(out: &mut Vec<u8>, l: &TcpLine<'_>) {
     let put = |out: &mut Vec<u8>| -> std::io::Result<()> {
         write!(out, "{} [", l.client)?;
         date(out, l.accepted_ms)?;
-        write!(out, "] {} {}/{} ", l.frontend, l.backend, l.server)?;
+        write!(out, "] {}{} {}/{} ", l.frontend, mark(l.tls), l.backend, l.server)?;
         for time in [l.queue, l.connect] {
             time_or_minus(out, time);
             out.push(b'/');
@@ -131,7 +135,7 @@ pub(crate) fn write(out: &mut Vec<u8>, l: &Line<'_>) {
     let put = |out: &mut Vec<u8>| -> std::io::Result<()> {
         write!(out, "{} [", l.client)?;
         date(out, l.accepted_ms)?;
-        write!(out, "] {} {}/{} ", l.frontend, l.backend, l.server)?;
+        write!(out, "] {}{} {}/{} ", l.frontend, mark(l.tls), l.backend, l.server)?;
         for time in [l.request, l.queue, l.connect, l.response] {
             time_or_minus(out, time);
             out.push(b'/');
@@ -167,6 +171,10 @@ pub(crate) fn write(out: &mut Vec<u8>, l: &Line<'_>) {
 
 fn number(out: &mut Vec<u8>, n: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
+fn mark(tls: bool) -> &'static str {
+    if tls { "~" } else { "" }
 }
 
 fn time_or_minus(out: &mut Vec<u8>, n: Option<u64>) {
@@ -218,6 +226,7 @@ mod tests {
             client: "10.0.1.2:33317".parse().unwrap(),
             accepted_ms: 1_233_922_475_655,
             frontend: "http-in",
+            tls: false,
             backend: "static",
             server: "srv1",
             request: Some(10),
@@ -256,6 +265,7 @@ mod tests {
             client: "10.0.1.2:33313".parse().unwrap(),
             accepted_ms: 1_233_922_491_443,
             frontend: "fnt",
+            tls: true,
             backend: "bck",
             server: "srv1",
             queue: Some(0),
@@ -269,7 +279,7 @@ mod tests {
             before: [0, 0],
         };
         write_tcp(&mut out, &l);
-        let want = "10.0.1.2:33313 [06/Feb/2009:12:14:51.443] fnt bck/srv1 0/0/5007 212 -- \
+        let want = "10.0.1.2:33313 [06/Feb/2009:12:14:51.443] fnt~ bck/srv1 0/0/5007 212 -- \
                     0/0/0/0/3 0/0\n";
         assert_eq!(String::from_utf8(out).unwrap(), want);
     }

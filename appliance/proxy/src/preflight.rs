@@ -1,8 +1,10 @@
-//! Before a change: would its new listening addresses be free?
+//! Before a change: would its new listening addresses be free, and can its new certificates be
+//! shown?
 
 use crate::listen::{self, Holder};
-use control::{Preflight, Snapshot};
-use model::Role;
+use crate::tls;
+use control::{Obstacle, Preflight, Snapshot};
+use model::{Problem, Role, Settings};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -11,9 +13,9 @@ use std::pin::Pin;
 
 /// The proxy's say before a change.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ports;
+pub(crate) struct Asked;
 
-impl Preflight for Ports {
+impl Preflight for Asked {
     fn name(&self) -> &'static str {
         "the load balancer"
     }
@@ -22,9 +24,31 @@ impl Preflight for Ports {
         &'a self,
         current: &'a Snapshot,
         next: &'a Snapshot,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-        Box::pin(async move { look(&addresses(current), &addresses(next)) })
+    ) -> Pin<Box<dyn Future<Output = Result<(), Obstacle>> + Send + 'a>> {
+        Box::pin(async move {
+            let problems = certificates(&current.settings, &next.settings);
+            if !problems.is_empty() {
+                return Err(Obstacle::Settings(problems));
+            }
+            Ok(look(&addresses(current), &addresses(next))?)
+        })
     }
+}
+
+/// What is wrong with certificates that have come or changed; a node without visitors says so,
+/// too, for who has them is not.
+fn certificates(current: &Settings, next: &Settings) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, certificate) in next.certificates.iter().enumerate() {
+        if current.certificates.contains(certificate) {
+            continue;
+        }
+        if let Err(unusable) = tls::load(certificate) {
+            let path = format!("certificates[{index}].{}", unusable.field);
+            problems.push(Problem::new(path, unusable.problem));
+        }
+    }
+    problems
 }
 
 fn addresses(snapshot: &Snapshot) -> BTreeSet<SocketAddrV4> {

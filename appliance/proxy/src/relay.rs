@@ -119,6 +119,9 @@ impl Relay<'_> {
             // The checks have given the server up; others can answer.
             return Poll::Ready(End::NoAnswer);
         }
+        if self.client.poll_gone(cx).is_ready() {
+            return Poll::Ready(End::ClientGone);
+        }
         self.watch(cx)
     }
 

@@ -275,8 +275,12 @@ impl Manager {
 
     fn report(&self) {
         let Some(running) = &self.running else { return };
+        let problems = &self.outside.shared.config().problems;
         match &running.problem {
             Some(reason) => self.reporter.degraded(running.revision, reason.clone()),
+            None if !problems.is_empty() => {
+                self.reporter.degraded(running.revision, problems.join("; "));
+            }
             None if running.wanted.balancer && !running.wanted.effective.frontends.is_empty() => {
                 self.reporter.applied(running.revision);
             }

@@ -59,6 +59,7 @@ pub(crate) async fn run(client: &mut Client) {
         client: client.peer,
         accepted_ms: story.wall_ms,
         frontend: name,
+        tls: client.tls,
         backend: backend.map_or(name, |b| b.settings.name.as_str()),
         server: server.map_or("<NOSRV>", |s| s.name.as_str()),
         queue: server.map(|_| story.queued_ms),

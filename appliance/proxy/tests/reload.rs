@@ -241,7 +241,7 @@ fn a_drain_ends_at_its_deadline() {
 
 #[test]
 fn the_port_of_another_program_is_refused_beforehand() {
-    use control::Snapshot;
+    use control::{Obstacle, Snapshot};
     use model::{NodeId, Revision};
     let backend = Scripted::echo();
     let proxy = Proxy::start(settings(free_port(), vec![server("s1", backend.address)]));
@@ -268,6 +268,7 @@ fn the_port_of_another_program_is_refused_beforehand() {
     let refused = prepare(port).unwrap_err();
     drop(python.stdin.take());
     python.wait().unwrap();
+    let Obstacle::Circumstances(refused) = refused else { unreachable!() };
     assert!(refused.contains(&format!("port {port} is taken by python3 (process ")), "{refused}");
     assert_eq!(prepare(port), Ok(()));
 }

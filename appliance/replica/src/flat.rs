@@ -20,6 +20,7 @@ const LISTS: &[(&[&str], &str)] = &[
     (&["nodes"], "id"),
     (&["wifi", "networks"], "ssid"),
     (&["sites"], "name"),
+    (&["certificates"], "name"),
     (&["frontends"], "name"),
     (&["backends"], "name"),
     (&["backends", "*", "servers"], "name"),

@@ -2,7 +2,7 @@
 
 use crate::listener::is_free;
 use crate::runner::Running;
-use control::{Preflight, Snapshot};
+use control::{Obstacle, Preflight, Snapshot};
 use model::Role;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -21,7 +21,7 @@ impl Preflight for Asked {
         &'a self,
         current: &'a Snapshot,
         next: &'a Snapshot,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), Obstacle>> + Send + 'a>> {
         let ours = self.0.addresses();
         let new: Vec<SocketAddrV4> = listens(next)
             .into_iter()
@@ -32,7 +32,7 @@ impl Preflight for Asked {
             .collect();
         Box::pin(async move {
             let looked = tokio::task::spawn_blocking(move || new.into_iter().try_for_each(look));
-            looked.await.unwrap_or(Ok(()))
+            Ok(looked.await.unwrap_or(Ok(()))?)
         })
     }
 }

@@ -163,7 +163,9 @@ fn from_one_address_to_all_and_back() {
 fn prepare(web: &Web, next: Settings) -> Result<(), String> {
     let current = web.snapshot();
     let next = Snapshot::new(Revision(99), next, &node_id());
-    web.runtime().block_on(async { web.handle.preflight().prepare(&current, &next).await })
+    let prepared =
+        web.runtime().block_on(async { web.handle.preflight().prepare(&current, &next).await });
+    prepared.map_err(|obstacle| obstacle.to_string())
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl Field {
         self.many(|text| text.lines().map(str::to_owned).collect())
     }
 
+    /// Values with commas or lines between them.
+    pub(crate) fn entries<T: FromStr<Err: Display>>(&mut self) -> Option<Vec<T>> {
+        self.many(|text| text.split(['\n', ',']).map(str::to_owned).collect())
+    }
+
     /// Values with spaces, commas or lines between them.
     pub(crate) fn words<T: FromStr<Err: Display>>(&mut self) -> Option<Vec<T>> {
         self.many(|text| {

@@ -113,7 +113,7 @@ impl TryFrom<&mut FrontendForm> for Edit {
         }
         let mut frontend = form.base.clone().unwrap_or_default();
         let name = form.name.read();
-        let bind = form.bind.words();
+        let bind = form.bind.entries();
         if bind.as_ref().is_some_and(Vec::is_empty) {
             form.bind.refuse("give at least one address, for example floating:80");
         }

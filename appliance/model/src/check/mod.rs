@@ -6,6 +6,7 @@
 mod addresses;
 mod admin;
 mod balancing;
+mod certificates;
 mod nodes;
 mod persistence;
 mod rules;
@@ -55,6 +56,7 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
     wifi::check(settings, &mut problems);
     sites::check(&all, settings, &mut problems);
     balancing::check(&all, settings, &mut problems);
+    certificates::check(settings, &mut problems);
     rules::check(&all, settings, &mut problems);
     persistence::check(&all, settings, &mut problems);
     virtual_routers::check(&all, settings, &mut problems);

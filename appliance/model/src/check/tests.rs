@@ -79,6 +79,41 @@ fn frontend(bind: &str) -> crate::Frontend {
 }
 
 #[test]
+fn certificates_are_named_whole_and_there() {
+    let block = |label| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+    let good = crate::Certificate {
+        name: "main".parse().unwrap(),
+        chain: include_str!("../certificate/test.pem").to_owned(),
+        key: crate::Secret::new(block("PRIVATE KEY")),
+    };
+    let with = |edit: &dyn Fn(&mut crate::Frontend, &mut crate::Certificate)| {
+        broken(|s| {
+            let (mut front, mut certificate) = (frontend("floating:8443 ssl"), good.clone());
+            front.certificates = vec![certificate.name.clone()];
+            edit(&mut front, &mut certificate);
+            s.frontends.push(front);
+            s.certificates.push(certificate);
+        })
+    };
+    assert_eq!(with(&|_, _| {}), [""; 0]);
+    assert_eq!(with(&|f, _| f.certificates.clear()), ["frontends[0].certificates"]);
+    let other = || "other".parse().unwrap();
+    assert_eq!(with(&|f, _| f.certificates[0] = other()), ["frontends[0].certificates[0]"]);
+    assert_eq!(with(&|f, c| f.certificates.push(c.name.clone())), ["frontends[0].certificates[1]"]);
+    for chain in [String::new(), block("CERTIFICATE"), good.chain.clone() + &block("PRIVATE KEY")] {
+        assert_eq!(with(&|_, c| c.chain.clone_from(&chain)), ["certificates[0].chain"], "{chain}");
+    }
+    for key in [String::new(), block("ENCRYPTED PRIVATE KEY"), crate::MASK.to_owned(), "x".into()] {
+        let key = crate::Secret::new(key);
+        assert_eq!(with(&|_, c| c.key = key.clone()), ["certificates[0].key"]);
+    }
+    assert_eq!(
+        broken(|s| s.certificates.extend([good.clone(), good.clone()])),
+        ["certificates[1].name"]
+    );
+}
+
+#[test]
 fn frontends_keep_off_each_other_and_off_the_admin_page() {
     for (bind, paths) in [
         ("floating:8080", &[][..]),

@@ -49,6 +49,7 @@ pub fn wiped(text: &str, done: &Wipe<'_>) -> String {
     }
     changes.networks(table, done.settings);
     changes.key(table, done.settings);
+    changes.certificates(table, done.settings);
     changes.instances(table, done.settings);
     let body = changes.made(text);
     report(&body, provision.is_empty(), done.mistakes)
@@ -97,6 +98,16 @@ impl Changes {
     fn key(&mut self, table: &DeTable<'_>, settings: &Settings) {
         if let Some(cluster) = table.get("cluster").and_then(|c| c.get_ref().as_table()) {
             self.if_kept(cluster, "key", Some(&settings.cluster.key));
+        }
+    }
+
+    fn certificates(&mut self, table: &DeTable<'_>, settings: &Settings) {
+        let list = table.get("certificates").and_then(|v| v.get_ref().as_array());
+        for entry in list.into_iter().flat_map(|l| l.iter()) {
+            let Some(entry) = entry.get_ref().as_table() else { continue };
+            let name = entry.get("name").and_then(|v| v.get_ref().as_str());
+            let mut kept = settings.certificates.iter().filter(|c| name == Some(c.name.as_str()));
+            self.if_kept(entry, "key", kept.next().map(|c| &c.key));
         }
     }
 

@@ -13,9 +13,10 @@ use toml::de::DeValue;
 /// Sections that are tables, whose keys are merged one by one.
 const TABLES: [&str; 2] = ["cluster", "admin"];
 /// Sections that are lists, whose entries are merged by the key that names them.
-const LISTS: [(&str, &str); 5] = [
+const LISTS: [(&str, &str); 6] = [
     ("nodes", "id"),
     ("sites", "name"),
+    ("certificates", "name"),
     ("frontends", "name"),
     ("backends", "name"),
     ("vrrp", "name"),
@@ -89,6 +90,7 @@ pub(super) fn read(
 fn piece(line: u32, section: &'static str, mut value: Map<String, Value>) -> Piece {
     let key = match section {
         "cluster" => Some("key"),
+        "certificates" => Some("key"),
         "vrrp" => Some("auth_pass"),
         _ => None,
     };

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod haproxy;
+pub mod tls;
 
 use control::{Shutdown, ShutdownTrigger, Snapshot, StatusBoard};
 use model::status::{ProxyStatus, Subsystem, SubsystemState};

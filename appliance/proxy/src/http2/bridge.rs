@@ -1,0 +1,308 @@
+//! One HTTP/2 stream as a connection of HTTP/1.1: what is read from it is the request's body,
+//! what is written to it the response.
+//!
+//! It is written by us alone, so that what does not fit is our own fault; it ends the stream with
+//! an error, never with something that looks whole.
+
+use super::head::{self, Framing};
+use super::life::Guard;
+use crate::framing::{Body, put_chunk_size};
+use crate::message::put_field;
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is taken from a writer at once, and held until the visitor has room for it.
+const PIECE: usize = 16 * 1024;
+/// Our heads are shorter.
+const LONGEST_HEAD: usize = 128 * 1024;
+
+/// A stream.
+pub(crate) struct Bridge {
+    incoming: Incoming,
+    respond: SendResponse<Bytes>,
+    out: Out,
+    is_head: bool,
+    local: Option<SocketAddr>,
+    _guard: Guard,
+}
+
+/// The request's body, as HTTP/1.1 has it.
+struct Incoming {
+    stream: RecvStream,
+    chunked: bool,
+    ended: bool,
+    /// Content in `ready`, which the visitor gets room for once it is taken.
+    owed: usize,
+    ready: Vec<u8>,
+    at: usize,
+}
+
+/// The response.
+enum Out {
+    /// Its head, as far as it is there.
+    Head(Vec<u8>),
+    Body {
+        stream: SendStream<Bytes>,
+        /// What of it is still to be written.
+        left: Body,
+        /// What is written and not sent.
+        held: BytesMut,
+        trailers: Option<HeaderMap>,
+    },
+    /// Nothing more can come.
+    Ended,
+}
+
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bridge").finish_non_exhaustive()
+    }
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+impl Bridge {
+    /// `chunked`: the head that is read before says that the body comes in chunks.
+    pub(super) fn new(
+        stream: RecvStream,
+        respond: SendResponse<Bytes>,
+        (chunked, is_head): (bool, bool),
+        local: Option<SocketAddr>,
+        guard: Guard,
+    ) -> Self {
+        let ended = stream.is_end_stream() && !chunked;
+        Self {
+            incoming: Incoming { stream, chunked, ended, owed: 0, ready: Vec::new(), at: 0 },
+            respond,
+            out: Out::Head(Vec::new()),
+            is_head,
+            local,
+            _guard: guard,
+        }
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Ready when the visitor wants nothing of this any more.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.out {
+            Out::Head(_) => self.respond.poll_reset(cx).map(|_| ()),
+            Out::Body { stream, .. } => stream.poll_reset(cx).map(|_| ()),
+            Out::Ended => Poll::Pending,
+        }
+    }
+
+    /// The response is all there; sends the rest of it. What is not whole is reset instead.
+    pub(crate) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Out::Body { left: left @ Body::UntilClose, .. } = &mut self.out {
+            *left = Body::Done;
+        }
+        let pushed = ready!(self.poll_push(cx));
+        if pushed.is_err() || !matches!(self.out, Out::Ended) {
+            self.cut();
+        }
+        Poll::Ready(())
+    }
+
+    /// Ends it so that nobody takes for whole what is not.
+    pub(crate) fn cut(&mut self) {
+        match &mut self.out {
+            Out::Head(_) => self.respond.send_reset(Reason::INTERNAL_ERROR),
+            Out::Body { stream, .. } => stream.send_reset(Reason::INTERNAL_ERROR),
+            Out::Ended => {}
+        }
+        self.out = Out::Ended;
+    }
+
+    /// Sends what is held, as far as the visitor has room.
+    fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Out::Body { stream, left, held, trailers } = &mut self.out else {
+            return Poll::Ready(Ok(()));
+        };
+        if stream.poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(gone()));
+        }
+        while !held.is_empty() {
+            stream.reserve_capacity(held.len());
+            let mut room = stream.capacity();
+            if room == 0 {
+                room = match ready!(stream.poll_capacity(cx)) {
+                    Some(Ok(room)) => room,
+                    _ => return Poll::Ready(Err(gone())),
+                };
+            }
+            let part = held.split_to(room.min(held.len())).freeze();
+            let last = held.is_empty() && left.is_done() && trailers.is_none();
+            stream.send_data(part, last).map_err(|_| gone())?;
+            if last {
+                self.out = Out::Ended;
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if left.is_done() {
+            let sent = match trailers.take() {
+                Some(trailers) => stream.send_trailers(trailers),
+                None => stream.send_data(Bytes::new(), true),
+            };
+            sent.map_err(|_| gone())?;
+            self.out = Out::Ended;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes a piece of a head; returns how much of `data` belonged to it.
+    fn head(&mut self, data: &[u8]) -> io::Result<usize> {
+        let Out::Head(head) = &mut self.out else { return Ok(0) };
+        let before = head.len();
+        head.extend_from_slice(data);
+        let from = before.saturating_sub(3);
+        let Some(end) = memchr::memmem::find(&head[from..], b"\r\n\r\n") else {
+            let fits = head.len() <= LONGEST_HEAD;
+            return if fits { Ok(data.len()) } else { Err(io::ErrorKind::InvalidData.into()) };
+        };
+        head.truncate(from + end + 4);
+        let used = head.len() - before;
+        let (response, framing) = head::response(head).ok_or(io::ErrorKind::InvalidData)?;
+        let status = response.status();
+        if status.is_informational() {
+            head.clear();
+            self.respond.send_informational(response).map_err(|_| gone())?;
+            return Ok(used);
+        }
+        let bodyless = self.is_head || [204, 304].contains(&status.as_u16());
+        let left = match framing {
+            _ if bodyless => Body::Done,
+            Framing::Length(length) => Body::length(length),
+            Framing::Chunked => Body::chunked(),
+            Framing::UntilClose => Body::UntilClose,
+        };
+        let done = left.is_done();
+        let stream = self.respond.send_response(response, done).map_err(|_| gone())?;
+        self.out = if done {
+            Out::Ended
+        } else {
+            Out::Body { stream, left, held: BytesMut::new(), trailers: None }
+        };
+        Ok(used)
+    }
+
+    /// Takes a piece of the body.
+    fn body(&mut self, data: &[u8]) -> io::Result<usize> {
+        let Out::Body { left, held, trailers, .. } = &mut self.out else { return Ok(data.len()) };
+        let data = &data[..data.len().min(PIECE)];
+        let mut used = 0;
+        while used < data.len() && !left.is_done() {
+            let piece = left.step(&data[used..]).map_err(|_| io::ErrorKind::InvalidData)?;
+            held.extend_from_slice(&data[used..][piece.data]);
+            used += piece.consumed;
+        }
+        if let Body::Chunked(chunks) = left {
+            if chunks.is_done() {
+                *trailers = head::trailers(chunks.trailers());
+            }
+        }
+        Ok(used.max(1))
+    }
+}
+
+impl Incoming {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (self.at, self.owed) = (0, 0);
+        self.ready.clear();
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        match ready!(self.stream.poll_data(cx)) {
+            Some(Ok(data)) => {
+                self.owed = data.len();
+                if self.chunked && !data.is_empty() {
+                    put_chunk_size(&mut self.ready, data.len());
+                }
+                self.ready.extend_from_slice(&data);
+                if self.chunked && !data.is_empty() {
+                    self.ready.extend_from_slice(b"\r\n");
+                }
+            }
+            Some(Err(_)) => return Poll::Ready(Err(gone())),
+            None => {
+                let trailers = ready!(self.stream.poll_trailers(cx)).map_err(|_| gone())?;
+                self.ended = true;
+                if self.chunked {
+                    self.ready.extend_from_slice(b"0\r\n");
+                    for (name, value) in &trailers.unwrap_or_default() {
+                        put_field(&mut self.ready, name.as_str().as_bytes(), value.as_bytes());
+                    }
+                    self.ready.extend_from_slice(b"\r\n");
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Bridge {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let incoming = &mut self.get_mut().incoming;
+        while incoming.at >= incoming.ready.len() {
+            if incoming.ended {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(incoming.poll_fill(cx))?;
+        }
+        let rest = &incoming.ready[incoming.at..];
+        let n = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..n]);
+        incoming.at += n;
+        if incoming.at == incoming.ready.len() {
+            let owed = std::mem::take(&mut incoming.owed);
+            incoming.stream.flow_control().release_capacity(owed).map_err(|_| gone())?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bridge {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_push(cx))?;
+        if let Out::Head(_) = this.out {
+            if this.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(gone()));
+            }
+            return Poll::Ready(this.head(data));
+        }
+        let used = this.body(data)?;
+        if let Poll::Ready(Err(error)) = this.poll_push(cx) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(used))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_push(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_finish(cx).map(Ok)
+    }
+}

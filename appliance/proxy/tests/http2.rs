@@ -1,0 +1,667 @@
+//! HTTP/2 from visitors: everything is as it is with HTTP/1.1, and what only HTTP/2 has is right.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod common;
+
+use bytes::Bytes;
+use common::tls::{certificate, client, secure};
+use common::{PATIENCE, Proxy, Scripted, free_port, server, until};
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, Request, Response};
+use model::{Millis, Rule, Settings};
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+fn over(servers: &[&Scripted]) -> Settings {
+    let certificates = vec![certificate("main", &["a.example"])];
+    let servers = servers.iter().enumerate();
+    let servers = servers.map(|(i, s)| server(&format!("s{}", i + 1), s.address)).collect();
+    secure(free_port(), servers, certificates)
+}
+
+fn one(web: &Scripted) -> Proxy {
+    Proxy::start(over(&[web]))
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(2 * PATIENCE, work).await.unwrap() })
+}
+
+/// A connection, and the task that drives it until it ends.
+type Opened = (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>);
+
+async fn try_open(port: u16, builder: h2::client::Builder) -> std::io::Result<Opened> {
+    let socket = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    let connector = TlsConnector::from(client(rustls::ALL_VERSIONS, &["h2"]));
+    let host = rustls::pki_types::ServerName::try_from("a.example").unwrap();
+    let tls = connector.connect(host, socket).await?;
+    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (send, connection) = builder.handshake(tls).await.map_err(std::io::Error::other)?;
+    Ok((send, tokio::spawn(connection)))
+}
+
+async fn open(port: u16) -> Opened {
+    try_open(port, h2::client::Builder::new()).await.unwrap()
+}
+
+fn get(path: &str) -> http::request::Builder {
+    Request::builder().uri(format!("https://a.example{path}"))
+}
+
+async fn body(mut stream: RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
+    let mut all = Vec::new();
+    while let Some(piece) = stream.data().await {
+        let piece = piece?;
+        stream.flow_control().release_capacity(piece.len())?;
+        all.extend_from_slice(&piece);
+    }
+    Ok((all, stream.trailers().await?))
+}
+
+async fn ask(
+    send: &SendRequest<Bytes>,
+    request: http::request::Builder,
+) -> Result<(Response<()>, Vec<u8>), h2::Error> {
+    let mut send = send.clone().ready().await?;
+    let (response, _) = send.send_request(request.body(()).unwrap(), true)?;
+    let (parts, stream) = response.await?.into_parts();
+    let (all, _) = body(stream).await?;
+    Ok((Response::from_parts(parts, ()), all))
+}
+
+#[test]
+fn curl_speaks_it_and_the_server_sees_http_1() {
+    let web = Scripted::echo();
+    let mut settings = over(&[&web]);
+    settings.frontends[0].forwardfor = true;
+    let proxy = Proxy::start(settings);
+    let url = format!("https://127.0.0.1:{}/p?q=1", proxy.port);
+    let curl = |more: &[&str]| {
+        let output = Command::new("curl")
+            .args(["-sk", "--http2", "--max-time", "10", "-w", " %{http_version} %{http_code}"])
+            .args(more)
+            .arg(&url)
+            .output()
+            .unwrap_or_else(|e| panic!("the package curl must be installed: {e}"));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(curl(&["-H", "Cookie: a=1"]), "GET /p?q=1 HTTP/1.1 2 200");
+    assert_eq!(curl(&["-d", "content"]), "POST /p?q=1 HTTP/1.1 2 200");
+    assert!(curl(&["-I"]).ends_with(" 2 200"));
+    assert_eq!(curl(&["--http1.1"]), "GET /p?q=1 HTTP/1.1 1.1 200");
+    let seen = web.requests();
+    let host = format!("\r\nhost: 127.0.0.1:{}\r\n", proxy.port);
+    assert!(seen[0].to_lowercase().contains(&host), "{}", seen[0]);
+    assert!(seen[0].contains("\r\nX-Forwarded-For: 127.0.0.1\r\n"), "{}", seen[0]);
+    assert!(seen[1].ends_with("\r\n\r\ncontent"), "{}", seen[1]);
+    // As HAProxy logs it.
+    until("it is logged", || proxy.handle.recent_log().len() == 4);
+    let log = proxy.handle.recent_log();
+    assert!(log[0].contains("] front~ back/s1 "), "{}", log[0]);
+    assert!(log[0].trim_end().ends_with(&format!("\"GET {url} HTTP/2.0\"")), "{}", log[0]);
+    let status = proxy.status();
+    assert_eq!((status.frontends[0].traffic.stot, status.frontends[0].req_tot), (4, 4));
+}
+
+#[test]
+fn without_http2_in_the_settings_it_is_not_offered() {
+    let web = Scripted::echo();
+    let mut settings = over(&[&web]);
+    settings.frontends[0].http2 = false;
+    let proxy = Proxy::start(settings);
+    let config = client(rustls::ALL_VERSIONS, &["h2", "http/1.1"]);
+    let tls = common::tls::Tls::to(proxy.port, "a.example", &config).unwrap();
+    assert_eq!(tls.io.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+}
+
+#[test]
+fn a_hundred_streams_at_once_and_no_more() {
+    let (now, most): (Arc<AtomicUsize>, Arc<AtomicUsize>) = Default::default();
+    let web = Scripted::new({
+        let (now, most) = (now.clone(), most.clone());
+        move |peer| {
+            while let Some(request) = peer.request() {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(300));
+                now.fetch_sub(1, Ordering::SeqCst);
+                let line = request.lines().next().unwrap().to_owned();
+                peer.send(&format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}",
+                    line.len()
+                ));
+            }
+        }
+    });
+    let proxy = one(&web);
+    run(async {
+        let (send, _driver) = open(proxy.port).await;
+        // By now it knows how many it may open; before, it would have some of them refused.
+        ask(&send, get("/first")).await.unwrap();
+        let asked = (0..150).map(|i| {
+            let send = send.clone();
+            tokio::spawn(async move { ask(&send, get(&format!("/{i}"))).await.unwrap().1 })
+        });
+        let asked: Vec<_> = asked.collect();
+        for (i, answer) in asked.into_iter().enumerate() {
+            assert_eq!(answer.await.unwrap(), format!("GET /{i} HTTP/1.1").into_bytes());
+        }
+    });
+    let most = most.load(Ordering::SeqCst);
+    assert!((50..=100).contains(&most), "{most} at once");
+    let front = &proxy.status().frontends[0];
+    assert_eq!((front.traffic.stot, front.req_tot), (1, 151));
+}
+
+#[test]
+fn answers_without_content_and_interim_ones() {
+    let web = Scripted::new(|peer| {
+        while let Some(request) = peer.request() {
+            let path = request.split(' ').nth(1).unwrap().to_owned();
+            match path.as_str() {
+                "/204" => peer.send("HTTP/1.1 204 No Content\r\nX: y\r\n\r\n"),
+                "/304" => peer.send("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"),
+                "/hints" => {
+                    peer.send("HTTP/1.1 103 Early Hints\r\nLink: </s.css>\r\n\r\n");
+                    std::thread::sleep(Duration::from_millis(100));
+                    peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\nKeep-Alive: timeout=5\r\n\r\nuntil the end");
+                    return;
+                }
+                "/chunked" => peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"),
+                "/empty" => peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+                _ => peer.send("HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n"),
+            }
+        }
+    });
+    let proxy = one(&web);
+    run(async {
+        let (send, _driver) = open(proxy.port).await;
+        for (method, path, status, content, length) in [
+            ("GET", "/204", 204, "", None),
+            ("GET", "/304", 304, "", Some("9")),
+            ("HEAD", "/head", 200, "", Some("77")),
+            ("GET", "/chunked", 200, "abcdefg", None),
+            ("GET", "/empty", 200, "", None),
+            ("GET", "/hints", 200, "until the end", None),
+        ] {
+            let (response, all) = ask(&send, get(path).method(method)).await.unwrap();
+            assert_eq!(response.status().as_u16(), status, "{path}");
+            assert_eq!(all, content.as_bytes(), "{path}");
+            let said = response.headers().get("content-length").map(|v| v.to_str().unwrap());
+            assert_eq!(said, length, "{path}");
+            for name in ["connection", "keep-alive", "transfer-encoding"] {
+                assert!(!response.headers().contains_key(name), "{name} for {path}");
+            }
+        }
+    });
+}
+
+#[test]
+fn bodies_and_trailers_pass_both_ways() {
+    let content: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
+    let web = Scripted::new({
+        let content = content.clone();
+        move |peer| {
+            while let Some(request) = peer.request() {
+                let size = request.split_once("\r\n\r\n").unwrap().1.len();
+                peer.send(&format!(
+                    "HTTP/1.1 200 OK\r\nX-Size: {size}\r\nTransfer-Encoding: chunked\r\n\r\n"
+                ));
+                for piece in content.chunks(100_000) {
+                    peer.send(&format!("{:x}\r\n", piece.len()));
+                    let _ = peer.io.write_all(piece);
+                    peer.send("\r\n");
+                }
+                peer.send("0\r\nX-Check: right\r\nContent-Length: 3\r\n\r\n");
+            }
+        }
+    });
+    let proxy = one(&web);
+    run(async {
+        let (send, _driver) = open(proxy.port).await;
+        for known in [false, true] {
+            let upload = vec![b'u'; 1_000_000];
+            let mut request = get("/").method("POST").header("te", "trailers");
+            if known {
+                request = request.header("content-length", upload.len());
+            }
+            let mut ready = send.clone().ready().await.unwrap();
+            let (response, mut out) = ready.send_request(request.body(()).unwrap(), false).unwrap();
+            let sending = async {
+                let mut left = Bytes::from(upload);
+                while !left.is_empty() {
+                    out.reserve_capacity(left.len());
+                    let room = std::future::poll_fn(|cx| out.poll_capacity(cx)).await;
+                    let room = room.unwrap().unwrap().min(left.len());
+                    out.send_data(left.split_to(room), false).unwrap();
+                }
+                let mut trailers = HeaderMap::new();
+                trailers.insert("x-sum", "42".parse().unwrap());
+                out.send_trailers(trailers).unwrap();
+            };
+            let receiving = async {
+                let response = response.await.unwrap();
+                let size: usize = response.headers()["x-size"].to_str().unwrap().parse().unwrap();
+                (size, body(response.into_body()).await.unwrap())
+            };
+            let ((), (size, (got, trailers))) = tokio::join!(sending, receiving);
+            assert!(got == content);
+            let trailers = trailers.unwrap();
+            assert_eq!(trailers["x-check"], "right");
+            assert_eq!(trailers.len(), 1);
+            // Chunks have sizes and line ends around them.
+            assert!(if known { size == 1_000_000 } else { size > 1_000_000 }, "{size}");
+        }
+    });
+    let seen = web.requests();
+    assert!(seen[0].to_lowercase().contains("\r\ntransfer-encoding: chunked\r\n"));
+    assert!(seen[0].ends_with("0\r\nx-sum: 42\r\n\r\n"), "{}", &seen[0][seen[0].len() - 60..]);
+}
+
+#[test]
+fn what_breaks_off_is_reset_and_never_looks_whole() {
+    let web = Scripted::new(|peer| {
+        while let Some(request) = peer.request() {
+            let path = request.split(' ').nth(1).unwrap().to_owned();
+            match path.as_str() {
+                "/length" => peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
+                "/chunked" => {
+                    peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf")
+                }
+                "/close" => {
+                    peer.send("HTTP/1.1 200 OK\r\n\r\nhalf");
+                    std::thread::sleep(Duration::from_millis(100));
+                    peer.reset();
+                }
+                "/nothing" => {}
+                _ => {
+                    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                    continue;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            return;
+        }
+    });
+    let proxy = one(&web);
+    run(async {
+        let (send, _driver) = open(proxy.port).await;
+        for path in ["/length", "/chunked", "/close"] {
+            let error = ask(&send, get(path)).await.unwrap_err();
+            assert!(error.is_reset(), "{path}: {error}");
+            assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{path}");
+            // The connection and its other streams go on.
+            assert_eq!(ask(&send, get("/fine")).await.unwrap().1, b"ok");
+        }
+        let (response, _) = ask(&send, get("/nothing").method("POST")).await.unwrap();
+        assert_eq!(response.status().as_u16(), 502);
+    });
+    assert_eq!(proxy.status().backends[0].servers[0].srv_abrt, 4);
+}
+
+#[test]
+fn a_refusing_server_is_passed_over() {
+    let (dead, web) = (Scripted::echo(), Scripted::named("alive"));
+    let mut settings = over(&[&dead, &web]);
+    settings.backends[0].redispatch = true;
+    dead.stop();
+    until("nobody listens there", || TcpStream::connect(dead.address).is_err());
+    let proxy = Proxy::start(settings);
+    run(async {
+        let (send, _driver) = open(proxy.port).await;
+        for _ in 0..6 {
+            assert_eq!(ask(&send, get("/")).await.unwrap().1, b"alive");
+        }
+    });
+    assert!(proxy.status().backends[0].servers[0].wretr > 0);
+}
+
+#[test]
+fn a_drain_loses_no_request() {
+    let web = Scripted::new(|peer| {
+        while peer.request().is_some() {
+            std::thread::sleep(Duration::from_millis(20));
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let mut proxy = one(&web);
+    let second = free_port();
+    // The visitors' port is taken from the frontend, while requests are on their way: whoever is
+    // told to go asks the other address.
+    proxy.change(|s| {
+        s.frontends[0].bind.insert(0, format!("127.0.0.1:{second} ssl").parse().unwrap());
+    });
+    let first = proxy.port;
+    let (stop, done): (Arc<AtomicBool>, Arc<AtomicUsize>) = Default::default();
+    let gone: Arc<AtomicBool> = Arc::default();
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (stop, done, gone) = (stop.clone(), done.clone(), gone.clone());
+            std::thread::spawn(move || run(visit(first, second, stop, done, gone)))
+        })
+        .collect();
+    until("requests are through", || done.load(Ordering::SeqCst) > 100);
+    gone.store(true, Ordering::SeqCst);
+    proxy.change(|s| s.frontends[0].bind.truncate(1));
+    let goal = done.load(Ordering::SeqCst) + 100;
+    until("requests go on", || done.load(Ordering::SeqCst) > goal);
+    stop.store(true, Ordering::SeqCst);
+    let (mut moved, mut failures) = (0, Vec::new());
+    for thread in threads {
+        let (m, f) = thread.join().unwrap();
+        moved += m;
+        failures.extend(f);
+    }
+    assert!(failures.is_empty(), "{failures:?}");
+    assert!(moved > 0, "nobody was told to go");
+}
+
+/// Asks with ten requests at once; how often it was told to go, and what went wrong.
+async fn visit(
+    first: u16,
+    second: u16,
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    gone: Arc<AtomicBool>,
+) -> (usize, Vec<String>) {
+    let (mut moved, mut failures) = (0, Vec::new());
+    let mut opened = open(first).await;
+    while !stop.load(Ordering::SeqCst) {
+        let asked: Vec<_> = (0..10)
+            .map(|_| {
+                let send = opened.0.clone();
+                tokio::spawn(async move { ask(&send, get("/")).await })
+            })
+            .collect();
+        let mut again = false;
+        for answer in asked {
+            match answer.await.unwrap() {
+                Ok((response, _)) if response.status() == 200 => {
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+                // Never sent, or said not to have been looked at: no request is lost.
+                Err(e) if e.is_go_away() && e.reason() == Some(Reason::NO_ERROR) => again = true,
+                Err(e) if e.is_reset() && e.reason() == Some(Reason::REFUSED_STREAM) => {
+                    again = true
+                }
+                other => failures.push(format!("{other:?}")),
+            }
+        }
+        if again || opened.1.is_finished() {
+            assert!(gone.load(Ordering::SeqCst), "told to go although nothing changed");
+            moved += 1;
+            opened = open(second).await;
+        }
+    }
+    (moved, failures)
+}
+
+#[test]
+fn stopping_finishes_what_is_under_way() {
+    let web = Scripted::new(|peer| {
+        while peer.request().is_some() {
+            std::thread::sleep(Duration::from_millis(700));
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let proxy = one(&web);
+    run(async {
+        let (send, driver) = open(proxy.port).await;
+        let (_idle, idle_driver) = open(proxy.port).await;
+        let asked: Vec<_> = (0..10)
+            .map(|_| {
+                let send = send.clone();
+                tokio::spawn(async move { ask(&send, get("/")).await.unwrap().1 })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let start = Instant::now();
+        let handle = proxy.handle.clone();
+        let draining = tokio::spawn(async move { handle.drain(Duration::from_secs(5)).await });
+        for answer in asked {
+            assert_eq!(answer.await.unwrap(), b"ok");
+        }
+        driver.await.unwrap().unwrap();
+        idle_driver.await.unwrap().unwrap();
+        draining.await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn bad_requests_are_answered_and_counted() {
+    let web = Scripted::echo();
+    let proxy = one(&web);
+    run(async {
+        let (send, _driver) = open(proxy.port).await;
+        let long = "a".repeat(9000);
+        for (request, status) in [
+            (get("/").header("host", "b.example"), 400),
+            (get("/").header("x", "y".repeat(17_000)), 431),
+            (get(&format!("/{long}")), 414),
+            (get("/").header("content-length", "0, 0"), 400),
+            (get("/").method("CONNECT"), 405),
+        ] {
+            let shown = format!("{request:?}");
+            match ask(&send, request).await {
+                Ok((response, _)) => assert_eq!(response.status().as_u16(), status, "{shown}"),
+                // The protocol itself has refused it already.
+                Err(e) => assert!(e.is_reset(), "{shown}: {e}"),
+            }
+            assert_eq!(ask(&send, get("/fine")).await.unwrap().0.status().as_u16(), 200);
+        }
+        // More than any head may be is refused by the protocol's own limit.
+        let mut request = get("/");
+        for i in 0..90 {
+            request = request.header(format!("x-{i}"), "y".repeat(500));
+        }
+        assert_eq!(ask(&send, request).await.unwrap().0.status().as_u16(), 431);
+        let mut request = get("/");
+        for i in 0..120 {
+            request = request.header(format!("x-{i}"), "y");
+        }
+        assert_eq!(ask(&send, request).await.unwrap().0.status().as_u16(), 431);
+    });
+    assert!(web.requests().iter().all(|r| r.starts_with("GET /fine ")));
+    assert!(proxy.status().frontends[0].ereq >= 4);
+    let log = proxy.handle.recent_log();
+    let refused: Vec<_> = log.iter().filter(|l| l.contains(" PR-- ")).collect();
+    assert!(refused[0].contains("<NOSRV>") && refused[0].contains(" 400 "), "{refused:?}");
+}
+
+#[test]
+fn a_visitor_who_wants_no_answer_any_more_is_not_waited_for() {
+    let closed: Arc<AtomicUsize> = Arc::default();
+    let web = Scripted::new({
+        let closed = closed.clone();
+        move |peer| {
+            if peer.request().is_some() {
+                // Silent until the balancer gives it up.
+                let mut byte = [0];
+                if let Ok(0) | Err(_) = peer.io.read(&mut byte) {
+                    closed.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+    });
+    let proxy = one(&web);
+    run(async {
+        let (send, _driver) = open(proxy.port).await;
+        let mut ready = send.clone().ready().await.unwrap();
+        let (response, mut out) = ready.send_request(get("/").body(()).unwrap(), true).unwrap();
+        while web.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        out.send_reset(Reason::CANCEL);
+        assert!(response.await.is_err());
+        while closed.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let server = || proxy.status().backends[0].servers[0].clone();
+    until("it is counted", || server().cli_abrt == 1 && server().traffic.scur == 0);
+    assert!(proxy.handle.recent_log()[0].contains(" CH-- "), "{:?}", proxy.handle.recent_log());
+}
+
+#[test]
+fn who_does_not_read_holds_up_only_its_own_server() {
+    let written: Arc<AtomicUsize> = Arc::default();
+    let web = Scripted::new({
+        let written = written.clone();
+        move |peer| {
+            while let Some(request) = peer.request() {
+                if request.starts_with("GET /small ") {
+                    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                    continue;
+                }
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+                let piece = vec![0; 100_000];
+                for _ in 0..1000 {
+                    if peer.io.write_all(&piece).is_err() {
+                        return;
+                    }
+                    written.fetch_add(piece.len(), Ordering::SeqCst);
+                }
+            }
+        }
+    });
+    let mut settings = over(&[&web]);
+    settings.frontends[0].timeout_client = Millis(2500);
+    let proxy = Proxy::start(settings);
+    run(async {
+        let mut builder = h2::client::Builder::new();
+        // It may be sent much on all streams together, so that each stream is its own limit.
+        builder.initial_connection_window_size(1 << 30);
+        let (send, _driver) = try_open(proxy.port, builder).await.unwrap();
+        let mut ready = send.clone().ready().await.unwrap();
+        let (response, _) = ready.send_request(get("/large").body(()).unwrap(), true).unwrap();
+        let response = response.await.unwrap();
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = written.load(Ordering::SeqCst);
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        // What is on its way is in the sockets' buffers, not in ours.
+        assert!(before < 20_000_000, "{before} bytes taken from the server");
+        assert_eq!(ask(&send, get("/small")).await.unwrap().1, b"ok");
+        // In the end it was silent for too long.
+        let mut stream = response.into_body();
+        let error = loop {
+            match stream.data().await.unwrap() {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_reset(), "{error}");
+    });
+    assert_eq!(proxy.status().backends[0].servers[0].cli_abrt, 1);
+}
+
+#[test]
+fn an_idle_connection_is_told_to_go() {
+    let web = Scripted::echo();
+    let mut settings = over(&[&web]);
+    settings.frontends[0].timeout_http_keep_alive = Millis(500);
+    settings.frontends[0].timeout_http_request = Millis(900);
+    let proxy = Proxy::start(settings);
+    run(async {
+        let start = Instant::now();
+        let (send, driver) = open(proxy.port).await;
+        ask(&send, get("/")).await.unwrap();
+        driver.await.unwrap().unwrap();
+        assert!((400..2500).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        let (_silent, driver) = open(proxy.port).await;
+        driver.await.unwrap().unwrap();
+        // One who agrees on HTTP/2 and does not speak it.
+        let socket = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port));
+        let connector = TlsConnector::from(client(rustls::ALL_VERSIONS, &["h2"]));
+        let host = rustls::pki_types::ServerName::try_from("a.example").unwrap();
+        let mut tls = connector.connect(host, socket.await.unwrap()).await.unwrap();
+        let mut all = Vec::new();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut tls, &mut all).await;
+    });
+    until("no connection is left", || proxy.status().curr_conns == 0);
+}
+
+#[test]
+fn a_flood_of_resets_ends_the_connection() {
+    let web = Scripted::echo();
+    let proxy = one(&web);
+    run(async {
+        let (send, driver) = open(proxy.port).await;
+        let mut sent = 0;
+        while sent < 20_000 && !driver.is_finished() {
+            let Ok(mut ready) = send.clone().ready().await else { break };
+            let request = get("/").body(()).unwrap();
+            let Ok((_, mut out)) = ready.send_request(request, false) else { break };
+            out.send_reset(Reason::CANCEL);
+            sent += 1;
+        }
+        // Whatever became of that one, others are served.
+        let (other, _driver) = open(proxy.port).await;
+        assert_eq!(ask(&other, get("/fine")).await.unwrap().0.status().as_u16(), 200);
+    });
+    until("nothing is left of it", || proxy.status().backends[0].servers[0].traffic.scur == 0);
+}
+
+#[test]
+fn rules_and_cookies_work_alike() {
+    let web = Scripted::named("web");
+    let mut settings = over(&[&web]);
+    settings.backends[0].cookie = Some("SRV insert indirect nocache".parse().unwrap());
+    settings.frontends[0].rules = [
+        "http-request deny if { path_beg /secret }",
+        "http-request redirect location https://new.example/ code 301 if { host old.example }",
+        "http-request set-header X-Proto %[ssl_fc]",
+        "http-response set-header X-Seen yes",
+    ]
+    .iter()
+    .filter_map(|r| r.parse::<Rule>().ok())
+    .collect();
+    let proxy = Proxy::start(settings);
+    run(async {
+        let (send, _driver) = open(proxy.port).await;
+        let (response, _) = ask(&send, get("/secret/x")).await.unwrap();
+        assert_eq!(response.status().as_u16(), 403);
+        let old = Request::builder().uri("https://old.example/");
+        let (response, _) = ask(&send, old).await.unwrap();
+        assert_eq!(response.status().as_u16(), 301);
+        assert_eq!(response.headers()["location"], "https://new.example/");
+        let (response, all) = ask(&send, get("/")).await.unwrap();
+        assert_eq!((response.status().as_u16(), all), (200, b"web".to_vec()));
+        assert_eq!(response.headers()["x-seen"], "yes");
+        assert!(response.headers()["set-cookie"].to_str().unwrap().starts_with("SRV=s1"));
+        let crumbs = get("/").header("cookie", "a=1").header("cookie", "SRV=s1");
+        let (response, _) = ask(&send, crumbs.header("cookie", "b=2")).await.unwrap();
+        assert!(!response.headers().contains_key("set-cookie"));
+    });
+    let last = web.requests().pop().unwrap().to_lowercase();
+    assert!(last.contains("\r\ncookie: a=1; b=2\r\n"), "{last}");
+}
+
+#[test]
+fn h2load_finds_no_failure() {
+    let web = Scripted::named("hello");
+    let proxy = one(&web);
+    let output = Command::new("h2load")
+        .args(["-n", "5000", "-c", "8", "-m", "20"])
+        .arg(format!("https://127.0.0.1:{}/", proxy.port))
+        .output()
+        .unwrap_or_else(|e| panic!("the package nghttp2-client must be installed: {e}"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{text}");
+    assert!(text.contains("5000 2xx"), "{text}");
+}
