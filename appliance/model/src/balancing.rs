@@ -64,6 +64,12 @@ pub struct Frontend {
     pub timeout_http_keep_alive: Millis,
     /// How long a visitor waits for the answer of a `tarpit` rule (HAProxy `timeout tarpit`).
     pub timeout_tarpit: Millis,
+    /// Longest silence of a visitor where one direction has ended, after a change of protocol and
+    /// in mode tcp (HAProxy `timeout client-fin`). None: as before.
+    pub timeout_client_fin: Option<Millis>,
+    /// Mode tcp: longest wait for the visitor's first bytes, where `balance rdp-cookie` looks at
+    /// them (HAProxy `tcp-request inspect-delay`).
+    pub inspect_delay: Millis,
 }
 
 impl Default for Frontend {
@@ -88,6 +94,8 @@ impl Default for Frontend {
             timeout_http_request: Millis::seconds(10),
             timeout_http_keep_alive: Millis::seconds(10),
             timeout_tarpit: Millis::seconds(5),
+            timeout_client_fin: None,
+            inspect_delay: Millis::seconds(5),
         }
     }
 }
@@ -171,6 +179,9 @@ pub struct Backend {
     pub servers: Vec<Server>,
     /// How servers are checked.
     pub check: Check,
+    /// So many requests are its full load, at which servers with `minconn` get their `maxconn`
+    /// (HAProxy `fullconn`). None: a tenth of what the frontends that lead here take.
+    pub fullconn: Option<u32>,
     /// Attempts after a failed connection (HAProxy `retries`).
     pub retries: u8,
     /// Another server is tried when one fails (HAProxy `option redispatch 1`).
@@ -185,8 +196,11 @@ pub struct Backend {
     /// Longest wait for a server with room (HAProxy `timeout queue`). None: `timeout connect`.
     pub timeout_queue: Option<Millis>,
     /// Longest silence of both sides after a change of protocol, and in mode tcp (HAProxy
-    /// `timeout tunnel`).
+    /// `timeout tunnel`). 0: `timeout client` and `timeout server` count there, too.
     pub timeout_tunnel: Millis,
+    /// Longest silence of a server where one direction has ended, after a change of protocol and
+    /// in mode tcp (HAProxy `timeout server-fin`). None: as before.
+    pub timeout_server_fin: Option<Millis>,
 }
 
 impl Default for Backend {
@@ -205,6 +219,7 @@ impl Default for Backend {
             web_nodes: false,
             servers: Vec::new(),
             check: Check::default(),
+            fullconn: None,
             retries: 3,
             redispatch: true,
             retry_on: Vec::new(),
@@ -212,6 +227,7 @@ impl Default for Backend {
             timeout_server: Millis::seconds(50),
             timeout_queue: None,
             timeout_tunnel: Millis::seconds(3600),
+            timeout_server_fin: None,
         }
     }
 }

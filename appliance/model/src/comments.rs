@@ -17,6 +17,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "cluster",
+        "maxconn",
+        "Connections of visitors a balancer takes at once, more wait. Left out: what its limit of open files allows.",
+    ),
+    (
+        "cluster",
         "key",
         "Lets nodes that have not met trust each other: at least 32 characters, the same on all. May go once every node has its \"device\".",
     ),
@@ -119,6 +124,16 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ("frontends", "timeout_http_request", "Longest time for a whole request head."),
     ("frontends", "timeout_http_keep_alive", "Longest silence between two requests."),
     ("frontends", "timeout_tarpit", "How long a visitor waits for the answer of a tarpit rule."),
+    (
+        "frontends",
+        "timeout_client_fin",
+        "Longest silence of a visitor where one direction has ended, in tunnels and mode tcp. Left out: as before.",
+    ),
+    (
+        "frontends",
+        "inspect_delay",
+        "Mode tcp: longest wait for the first bytes, where balance rdp-cookie looks at them.",
+    ),
     ("backends", "name", "Its name. \"webservers\" exists by itself once there is a web server."),
     ("backends", "mode", "http or tcp, as its frontends."),
     (
@@ -163,6 +178,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "servers",
         "Servers of its own, and what differs for those that web_nodes brings.",
     ),
+    (
+        "backends",
+        "fullconn",
+        "So many requests are its full load, at which servers with minconn get their maxconn. Left out: a tenth of its frontends' maxconn.",
+    ),
     ("backends", "retries", "Attempts after a failed connection."),
     ("backends", "redispatch", "Another server is tried when one fails."),
     (
@@ -180,7 +200,12 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     (
         "backends",
         "timeout_tunnel",
-        "Longest silence of both sides after a change of protocol, and in mode tcp.",
+        "Longest silence of both sides after a change of protocol, and in mode tcp. 0ms: timeout_client and timeout_server.",
+    ),
+    (
+        "backends",
+        "timeout_server_fin",
+        "Longest silence of a server where one direction has ended, in tunnels and mode tcp. Left out: as before.",
     ),
     ("backends.servers", "name", "Its name."),
     (
@@ -201,6 +226,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "checked, or the operator's word instead of the checks': up, stopping or down.",
     ),
     ("backends.servers", "maxconn", "Requests it gets at once, more wait; 0: any number."),
+    (
+        "backends.servers",
+        "minconn",
+        "What maxconn goes down to while the backend has little to do; 0: no such thing.",
+    ),
     ("backends.servers", "maxqueue", "Requests that may wait for it; 0: any number."),
     (
         "backends.servers",

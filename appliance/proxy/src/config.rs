@@ -48,6 +48,8 @@ pub(crate) struct Backend {
     pub(crate) generation: u64,
     pub(crate) settings: model::Backend,
     pub(crate) algorithm: Algorithm,
+    /// So many requests are its full load.
+    pub(crate) fullconn: u32,
     pub(crate) servers: Vec<Server>,
     pub(crate) live: Arc<BackendLive>,
 }
@@ -63,6 +65,7 @@ pub(crate) struct Server {
     pub(crate) hostname: Option<ServerHost>,
     pub(crate) health: ServerHealth,
     pub(crate) maxconn: u32,
+    pub(crate) minconn: u32,
     pub(crate) maxqueue: u32,
     pub(crate) send_proxy: SendProxy,
     /// Its name in the persistence cookie.
@@ -89,6 +92,27 @@ impl Server {
             (ServerState::Maint, _) | (_, ServerState::Maint) => ServerState::Maint,
             (ServerState::Drain, _) | (_, ServerState::Drain) => ServerState::Drain,
             _ => ServerState::Ready,
+        }
+    }
+
+    /// How many requests it may have at this moment; 0 for any number. With `minconn` it grows with
+    /// the backend's load, and with `slowstart` after a start (HAProxy `srv_dynamic_maxconn`).
+    pub(crate) fn limit(&self, backend: &Backend) -> u64 {
+        let most = u64::from(self.live.standing.maxconn(self.maxconn));
+        if most == 0 {
+            return 0;
+        }
+        let (least, full) = (u64::from(self.minconn), u64::from(backend.fullconn));
+        let mut limit = most;
+        if least > 0 && least < most {
+            let load = backend.live.traffic.current.now();
+            if load < full {
+                limit = (load * most / full).max(least);
+            }
+        }
+        match self.live.starting(backend.settings.slowstart.duration()) {
+            Some((since, whole)) => (limit * (100 * since / whole) / 100).max(1),
+            None => limit,
         }
     }
 
@@ -179,6 +203,7 @@ impl Registry {
                     hash_type: b.backend.hash_type,
                     factor: b.backend.hash_balance_factor,
                 },
+                fullconn: b.fullconn,
                 servers,
                 live,
             }));
@@ -230,6 +255,7 @@ fn server(derived: &DerivedServer, live: Arc<ServerLive>) -> Server {
         hostname: derived.hostname.clone(),
         health: derived.health,
         maxconn: derived.maxconn,
+        minconn: derived.minconn,
         maxqueue: derived.maxqueue,
         send_proxy: derived.send_proxy,
         cookie: derived

@@ -38,7 +38,7 @@ impl Termination {
     pub(crate) const SERVER_DATA_SLOW: Self = Self(*b"sD");
     /// The client went away before the response's head.
     pub(crate) const CLIENT_HEAD: Self = Self(*b"CH");
-    /// The client was silent in its request's body for too long.
+    /// The client was silent in its request's body, or in a tunnel, for too long.
     pub(crate) const CLIENT_BODY_SLOW: Self = Self(*b"cD");
     /// The server was marked down, or its sessions were shut down, before the response's head.
     pub(crate) const KILLED_HEAD: Self = Self(*b"DH");

@@ -73,6 +73,7 @@ impl Wanted {
         let effective = Effective {
             frontends: all.frontends.clone(),
             backends: all.backends.clone(),
+            maxconn: all.maxconn,
             ..Effective::default()
         };
         Self { balancer: true, effective }
@@ -122,6 +123,7 @@ impl Manager {
         let shared = Arc::clone(&self.outside.shared);
         if !same {
             let config = Arc::new(shared.registry.build(&wanted.effective, Instant::now()));
+            shared.limit_connections(wanted.effective.maxconn);
             shared.active.store(wanted.balancer, Release);
             shared.publish(Arc::clone(&config));
             self.checks.set(&shared, self.reporter.board(), &config.backends);

@@ -23,7 +23,7 @@ pub(crate) fn proxy(shared: &Shared, open: &BTreeSet<SocketAddrV4>, threads: usi
         frontends: config.frontends.iter().map(|f| frontend(f, id(), open)).collect(),
         backends: config.backends.iter().map(|b| backend(b, id(), shared, now)).collect(),
         curr_conns: shared.connections.now(),
-        maxconn: shared.maxconn,
+        maxconn: shared.maxconn(),
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
     }
 }

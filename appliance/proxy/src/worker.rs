@@ -226,7 +226,7 @@ async fn accept(
             }
         }
         let shared = &worker.shared;
-        if shared.connections.now() >= shared.maxconn {
+        if shared.connections.now() >= shared.maxconn() {
             tokio::select! {
                 () = shared.room.notified() => {}
                 () = &mut closing => break,
@@ -239,8 +239,17 @@ async fn accept(
             biased;
             accepted = listener.accept() => match accepted {
                 Ok((stream, SocketAddr::V4(peer))) => {
+                    // The last place may have been taken while nobody came here.
+                    let closed = tokio::select! {
+                        biased;
+                        () = place(shared, at) => false,
+                        () = &mut closing => true,
+                    };
                     let io = Stream::Plain(stream);
                     client::spawn(&worker, io, peer, address, at, generation);
+                    if closed {
+                        break;
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => pause(&worker, &error).await,
@@ -250,6 +259,22 @@ async fn accept(
     }
     if let Some(frontend) = frontend {
         last_connections(&worker, &listener, address, &frontend, generation).await;
+    }
+}
+
+/// Waits until another connection may be served.
+async fn place(shared: &Shared, at: &Frontend) {
+    let is_full = || {
+        at.live.traffic.current.now() >= u64::from(at.settings.maxconn)
+            || shared.connections.now() >= shared.maxconn()
+    };
+    while is_full() {
+        tokio::select! {
+            () = at.live.room.notified() => {}
+            () = shared.room.notified() => {}
+            // One may have ended just before.
+            () = tokio::time::sleep(TICK) => {}
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct CheckFields {
     pub(crate) retry_on: Field,
     pub(crate) timeout_queue: Field,
     pub(crate) timeout_tunnel: Field,
+    pub(crate) timeout_server_fin: Field,
+    pub(crate) fullconn: Field,
 }
 
 impl CheckFields {
@@ -50,6 +52,8 @@ impl CheckFields {
             ("retry_on", &mut self.retry_on),
             ("timeout_queue", &mut self.timeout_queue),
             ("timeout_tunnel", &mut self.timeout_tunnel),
+            ("timeout_server_fin", &mut self.timeout_server_fin),
+            ("fullconn", &mut self.fullconn),
         ]
     }
 
@@ -75,6 +79,8 @@ impl CheckFields {
             backend.retry_on.iter().map(|r| r.keyword()).collect::<Vec<_>>().join(" ");
         self.timeout_queue.set_option(backend.timeout_queue);
         self.timeout_tunnel.set(backend.timeout_tunnel);
+        self.timeout_server_fin.set_option(backend.timeout_server_fin);
+        self.fullconn.set_option(backend.fullconn);
     }
 
     /// Has something gone wrong here?
@@ -104,6 +110,11 @@ impl CheckFields {
         let retry_on = self.retry_on.words::<RetryOn>();
         let timeout_queue = self.timeout_queue.optional();
         let timeout_tunnel = self.timeout_tunnel.optional();
+        let timeout_server_fin = self.timeout_server_fin.optional();
+        let fullconn = match self.fullconn.value.trim() {
+            "" => Some(None),
+            _ => whole(&mut self.fullconn).map(Some),
+        };
         let check = &mut backend.check;
         check.disable_on_404 = self.disable_on_404.on();
         check.shutdown_sessions = self.shutdown_sessions.on();
@@ -125,6 +136,8 @@ impl CheckFields {
         backend.timeout_queue = timeout_queue.ok_or(Invalid)?;
         let tunnel = Backend::default().timeout_tunnel;
         backend.timeout_tunnel = timeout_tunnel.ok_or(Invalid)?.unwrap_or(tunnel);
+        backend.timeout_server_fin = timeout_server_fin.ok_or(Invalid)?;
+        backend.fullconn = fullconn.ok_or(Invalid)?;
         Ok(())
     }
 }

@@ -17,6 +17,9 @@ const SHORTEST_INTER: Millis = Millis(20);
 const MAX_CONN: u32 = 100_000;
 
 pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems) {
+    if written.cluster.maxconn.is_some_and(|most| !(1..=MAX_CONN).contains(&most)) {
+        problems.add("cluster.maxconn", format!("maxconn is between 1 and {MAX_CONN}"));
+    }
     let frontends = written.frontends.iter().enumerate();
     problems.unique(
         "frontend",
@@ -70,12 +73,15 @@ fn fields(all: &Settings, frontend: &Frontend, path: &str, problems: &mut Proble
         problems.add(format!("{path}.maxconn"), format!("maxconn is between 1 and {MAX_CONN}"));
     }
     for (name, value) in [
-        ("timeout_client", frontend.timeout_client),
-        ("timeout_http_request", frontend.timeout_http_request),
-        ("timeout_http_keep_alive", frontend.timeout_http_keep_alive),
-        ("timeout_tarpit", frontend.timeout_tarpit),
+        ("timeout_client", Some(frontend.timeout_client)),
+        ("timeout_http_request", Some(frontend.timeout_http_request)),
+        ("timeout_http_keep_alive", Some(frontend.timeout_http_keep_alive)),
+        ("timeout_tarpit", Some(frontend.timeout_tarpit)),
+        ("timeout_client_fin", frontend.timeout_client_fin),
     ] {
-        positive(problems, format!("{path}.{name}"), value);
+        if let Some(value) = value {
+            positive(problems, format!("{path}.{name}"), value);
+        }
     }
 }
 
@@ -189,15 +195,32 @@ fn one_backend(all: &Settings, backend: &Backend, path: &str, problems: &mut Pro
             }
         }
     }
+    loads(backend, path, problems);
     checks(backend, path, problems);
     for (name, value) in [
         ("timeout_connect", Some(backend.timeout_connect)),
         ("timeout_server", Some(backend.timeout_server)),
         ("timeout_queue", backend.timeout_queue),
-        ("timeout_tunnel", Some(backend.timeout_tunnel)),
+        ("timeout_server_fin", backend.timeout_server_fin),
     ] {
         if let Some(value) = value {
             positive(problems, format!("{path}.{name}"), value);
+        }
+    }
+}
+
+/// Limits that move with the load.
+fn loads(backend: &Backend, path: &str, problems: &mut Problems) {
+    if backend.fullconn.is_some_and(|full| !(1..=MAX_CONN).contains(&full)) {
+        let problem = format!("fullconn is between 1 and {MAX_CONN}");
+        problems.add(format!("{path}.fullconn"), problem);
+    }
+    for (k, server) in backend.servers.iter().enumerate() {
+        if server.minconn > server.maxconn {
+            problems.add(
+                format!("{path}.servers[{k}].minconn"),
+                "minconn is what maxconn goes down to: give a maxconn of at least as many",
+            );
         }
     }
 }

@@ -135,6 +135,32 @@ fn frontends_keep_off_each_other_and_off_the_admin_page() {
         }),
         ["frontends[0].default_backend", "frontends[0].maxconn"]
     );
+    assert_eq!(
+        broken(|s| {
+            s.cluster.maxconn = Some(0);
+            s.frontends.push(frontend("floating:8080"));
+            s.frontends[0].timeout_client_fin = Some(crate::Millis(0));
+            let mut backend = crate::derive::default_backend();
+            backend.fullconn = Some(100_001);
+            backend.timeout_server_fin = Some(crate::Millis(0));
+            // This one may be: the time-outs of both sides count in its place.
+            backend.timeout_tunnel = crate::Millis(0);
+            backend.servers = vec![crate::Server {
+                name: "web01-eth".parse().unwrap(),
+                maxconn: 2,
+                minconn: 3,
+                ..crate::Server::default()
+            }];
+            s.backends.push(backend);
+        }),
+        [
+            "cluster.maxconn",
+            "frontends[0].timeout_client_fin",
+            "backends[0].fullconn",
+            "backends[0].servers[0].minconn",
+            "backends[0].timeout_server_fin"
+        ]
+    );
     let both = broken(|s| {
         s.nodes[0].roles.insert(crate::Role::Balancer);
         s.sites[0].port = crate::Port::constant(8080);
