@@ -533,7 +533,7 @@ impl Client {
     }
 
     /// Waits.
-    pub(crate) async fn pause(&self, time: model::Millis) {
+    pub(crate) async fn pause(&self, time: Millis) {
         self.timer.set(Some(self.worker.now().saturating_add(u64::from(time.0))));
         poll_fn(|cx| self.timer.poll(cx, self.worker.now())).await;
     }
