@@ -83,7 +83,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Its name. \"http-in\" exists by itself once there are a floating IP and a balancer.",
     ),
     ("frontends", "enabled", "Off: kept here, does not listen."),
-    ("frontends", "mode", "http, or tcp: bytes are passed on as they come."),
+    ("frontends", "mode", "http, tcp (bytes are passed on as they come) or udp (datagrams are)."),
     (
         "frontends",
         "bind",
@@ -135,7 +135,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Mode tcp: longest wait for the first bytes, where balance rdp-cookie looks at them.",
     ),
     ("backends", "name", "Its name. \"webservers\" exists by itself once there is a web server."),
-    ("backends", "mode", "http or tcp, as its frontends."),
+    ("backends", "mode", "http, tcp or udp, as its frontends."),
     (
         "backends",
         "balance",
@@ -207,6 +207,16 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "timeout_server_fin",
         "Longest silence of a server where one direction has ended, in tunnels and mode tcp. Left out: as before.",
     ),
+    (
+        "backends",
+        "udp_responses",
+        "In mode udp: datagrams that answer one; 1 for DNS, 0 for none. Left out: any number.",
+    ),
+    (
+        "backends",
+        "udp_requests",
+        "In mode udp: a server is chosen anew after so many datagrams of a visitor; 0: after silence.",
+    ),
     ("backends.servers", "name", "Its name."),
     (
         "backends.servers",
@@ -268,6 +278,22 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Good statuses, for example \"200-299,304\". Left out: 200-399.",
     ),
     ("backends.check", "expect_string", "What a good answer contains."),
+    (
+        "backends.check",
+        "dns_name",
+        "Ask a DNS server for this name, for example \"example.org\". Left out: no DNS check.",
+    ),
+    (
+        "backends.check",
+        "dns_type",
+        "What it is asked about the name: A, AAAA, NS, SOA, CNAME, MX, PTR, SRV or TXT.",
+    ),
+    (
+        "backends.check",
+        "dns_codes",
+        "Codes of good answers, for example \"NOERROR,NXDOMAIN\". Left out: NOERROR.",
+    ),
+    ("backends.check", "dns_address", "The address a good answer contains. Left out: any."),
     (
         "backends.check",
         "disable_on_404",
@@ -383,6 +409,7 @@ mod tests {
         settings.sites[0].mirror.origin = Some(settings.nodes[0].id.clone());
         let backend = &mut settings.backends[0];
         backend.timeout_queue = Some(crate::Millis(1));
+        backend.udp_responses = Some(1);
         backend.cookie = "SRV insert".parse().ok();
         backend.stick_table = "type ip size 1k expire 30m".parse().ok();
         backend.stick_on = "src".parse().ok();
@@ -396,6 +423,16 @@ mod tests {
         check.fastinter = Some(crate::Millis(100));
         check.downinter = Some(crate::Millis(100));
         check.timeout = Some(crate::Millis(100));
+        // A check asks for a path or for a name.
+        let mut resolvers = crate::Backend {
+            name: "resolvers".parse().unwrap(),
+            web_nodes: true,
+            ..crate::Backend::default()
+        };
+        resolvers.check.dns_name = "example.org".parse().ok();
+        resolvers.check.dns_codes = "NOERROR".parse().ok();
+        resolvers.check.dns_address = "192.0.2.1".parse().ok();
+        settings.backends.push(resolvers);
         settings.backends[0].servers.push(crate::Server {
             name: "x".parse().unwrap(),
             address: "192.168.1.9:80".parse().ok(),

@@ -6,7 +6,7 @@ pub(crate) fn reference() -> Settings {
     from_toml(REFERENCE, &Settings::default()).unwrap()
 }
 
-const REFERENCE: &str = r#"
+pub(crate) const REFERENCE: &str = r#"
 [cluster]
 floating_ip = "192.168.1.15/24"
 gateway = "192.168.1.1"

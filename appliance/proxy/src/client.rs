@@ -90,13 +90,14 @@ enum Next {
 }
 
 /// A place among the frontend's `maxconn`.
-struct Slot {
+#[derive(Debug)]
+pub(crate) struct Slot {
     frontend: Arc<Frontend>,
     shared: Arc<Shared>,
 }
 
 impl Slot {
-    fn new(frontend: &Arc<Frontend>, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(frontend: &Arc<Frontend>, shared: &Arc<Shared>) -> Self {
         shared.connections.enter();
         frontend.live.traffic.current.enter();
         frontend.live.traffic.total.up();

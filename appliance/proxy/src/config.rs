@@ -1,6 +1,7 @@
 //! The settings as the workers use them: everything looked up, tied to what outlives them.
 
 use crate::balance::Algorithm;
+use crate::listen::{Kind, Place};
 use crate::live::{BackendLive, FrontendLive, ServerLive, lock};
 use crate::persist::stick::Changes;
 use crate::rules::Rules;
@@ -23,9 +24,9 @@ pub(crate) struct Config {
     pub(crate) generation: u64,
     pub(crate) frontends: Vec<Arc<Frontend>>,
     pub(crate) backends: Vec<Arc<Backend>>,
-    by_address: HashMap<SocketAddrV4, Arc<Frontend>>,
     /// What of the settings cannot be used, in sentences; the rest is.
     pub(crate) problems: Vec<String>,
+    by_place: HashMap<Place, Arc<Frontend>>,
 }
 
 /// A frontend.
@@ -129,9 +130,14 @@ impl Server {
 }
 
 impl Config {
-    /// Who listens at this address.
+    /// Whose the connections to this address are.
     pub(crate) fn at(&self, address: &SocketAddrV4) -> Option<&Arc<Frontend>> {
-        self.by_address.get(address)
+        self.by_place.get(&Place { kind: Kind::Tcp, address: *address })
+    }
+
+    /// Whose the datagrams to this address are.
+    pub(crate) fn at_udp(&self, address: &SocketAddrV4) -> Option<&Arc<Frontend>> {
+        self.by_place.get(&Place { kind: Kind::Udp, address: *address })
     }
 
     /// The frontend of this name.
@@ -139,9 +145,9 @@ impl Config {
         self.frontends.iter().find(|f| f.settings.name == *name)
     }
 
-    /// Every address to listen at.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> + '_ {
-        self.by_address.keys().copied()
+    /// Every place to listen at.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.by_place.keys().copied()
     }
 }
 
@@ -228,7 +234,8 @@ impl Registry {
                 live,
             });
             for address in &f.listen {
-                config.by_address.entry(*address).or_insert_with(|| Arc::clone(&frontend));
+                let place = Place::new(f.frontend.mode, *address);
+                config.by_place.entry(place).or_insert_with(|| Arc::clone(&frontend));
             }
             config.frontends.push(frontend);
         }

@@ -46,6 +46,10 @@ impl Termination {
     pub(crate) const KILLED_DATA: Self = Self(*b"DD");
     /// The client went away in the transfer.
     pub(crate) const CLIENT_DATA: Self = Self(*b"CD");
+    /// There was no room for it anywhere.
+    pub(crate) const NO_ROOM: Self = Self(*b"RC");
+    /// It had to make room for another.
+    pub(crate) const NO_ROOM_DATA: Self = Self(*b"RD");
 }
 
 /// One line's content.

@@ -28,7 +28,7 @@ pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems)
     let backends = written.backends.iter().enumerate();
     problems
         .unique("backend", backends.map(|(i, b)| (format!("backends[{i}].name"), b.name.as_str())));
-    let mut taken: Vec<(SocketAddrV4, &str)> = Vec::new();
+    let mut taken: Vec<Taken<'_>> = Vec::new();
     // The default frontend, where it is only derived, is compared as well but has no path.
     for (i, frontend) in all.frontends.iter().enumerate() {
         let path = format!("frontends[{i}]");
@@ -89,7 +89,7 @@ fn listens<'a>(
     all: &Settings,
     frontend: &'a Frontend,
     path: &str,
-    taken: &mut Vec<(SocketAddrV4, &'a str)>,
+    taken: &mut Vec<Taken<'a>>,
     problems: &mut Problems,
 ) {
     for (k, bind) in frontend.bind.iter().enumerate() {
@@ -108,22 +108,36 @@ fn listens<'a>(
         }
         known_address(all, *bind, &path, problems);
         for address in addresses {
-            let clash = taken.iter().find(|(other, _)| overlaps(*other, address));
-            match clash {
-                Some((other, name)) => problems.add(
+            let own =
+                Taken { address, udp: frontend.mode == Mode::Udp, by: frontend.name.as_str() };
+            match taken.iter().find(|other| other.overlaps(&own)) {
+                Some(Taken { address, by, .. }) => problems.add(
                     &path,
-                    format!("{name} already listens on {other}; choose another address or port"),
+                    format!("{by} already listens on {address}; choose another address or port"),
                 ),
-                None => taken.push((address, frontend.name.as_str())),
+                None => taken.push(own),
             }
-            web_server_there(all, address, &path, problems);
+            if frontend.mode != Mode::Udp {
+                web_server_there(all, address, &path, problems);
+            }
         }
     }
 }
 
-fn overlaps(a: SocketAddrV4, b: SocketAddrV4) -> bool {
-    let any = Ipv4Addr::UNSPECIFIED;
-    a.port() == b.port() && (a.ip() == b.ip() || *a.ip() == any || *b.ip() == any)
+/// Where a frontend listens already. The ports of TCP and UDP are not the same ports: DNS uses both.
+struct Taken<'a> {
+    address: SocketAddrV4,
+    udp: bool,
+    by: &'a str,
+}
+
+impl Taken<'_> {
+    fn overlaps(&self, other: &Self) -> bool {
+        let (a, b, any) = (self.address, other.address, Ipv4Addr::UNSPECIFIED);
+        self.udp == other.udp
+            && a.port() == b.port()
+            && (a.ip() == b.ip() || *a.ip() == any || *b.ip() == any)
+    }
 }
 
 /// An address that no node has and no virtual router brings is a slip of the pen.
@@ -273,7 +287,7 @@ fn checks(backend: &Backend, path: &str, problems: &mut Problems) {
             "the answer to HEAD has no content a text could be looked for in; choose GET",
         );
     }
-    if check.observe && backend.mode == Mode::Tcp {
+    if check.observe && backend.mode != Mode::Http {
         problems.add(format!("{path}.check.observe"), "answers can be watched in mode http only");
     }
 }
