@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::config::Backend;
 use crate::live::{ServerLive, Traffic};
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
 use std::task::Poll;
 
@@ -25,11 +26,11 @@ impl<'a> Busy<'a> {
     fn server(backend: &'a Backend, index: usize) -> Option<Self> {
         let server = backend.servers.get(index)?;
         let live = &server.live;
-        match server.limit(backend) {
+        match live.standing.maxconn(server.maxconn) {
             0 => {
                 live.traffic.current.enter();
             }
-            limit if live.traffic.current.enter_below(limit) => {}
+            limit if live.traffic.current.enter_below(u64::from(limit)) => {}
             _ => return None,
         }
         live.traffic.total.up();
@@ -62,15 +63,20 @@ pub(crate) struct Admitted<'a> {
 }
 
 /// Why there is no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Denied {
     /// There is no server to wait for.
     NoServer,
     /// It took too long.
     TooLong,
+    /// The settings have changed while it was waited for, so many milliseconds in all: this is what
+    /// the backend is now. Who waited on by the old ones might wait for a server that nobody is
+    /// sent to any more, or below a limit that nobody else keeps.
+    Changed(Arc<Backend>, u64),
 }
 
-/// Finds a place, and waits for one as long as `timeout queue` says.
+/// Finds a place, and waits for one as long as `timeout queue` says, of which `waited`
+/// milliseconds are over.
 ///
 /// `pick` names the algorithm's next choice, of all servers if its argument says so; `bound` says that it names the same server each time
 /// for this visitor, who then waits for this very one.
@@ -78,6 +84,7 @@ pub(crate) async fn admit<'a>(
     client: &Client,
     backend: &'a Backend,
     bound: bool,
+    waited: u64,
     mut pick: impl FnMut(bool) -> Option<usize>,
 ) -> Result<Admitted<'a>, Denied> {
     let index = pick(false).ok_or(Denied::NoServer)?;
@@ -87,21 +94,23 @@ pub(crate) async fn admit<'a>(
         backend.servers.get(index).is_some_and(|s| s.live.standing.maxconn(s.maxconn) > 0);
     if !(waiting && limited) {
         if let Some(busy) = Busy::server(backend, index) {
-            return Ok(Admitted { index, busy, waited: 0, before: [0, 0] });
+            return Ok(Admitted { index, busy, waited, before: [0, 0] });
         }
     }
     // In a box, so that nobody else carries its size.
-    Box::pin(wait(client, backend, bound.then_some(index), pick)).await
+    Box::pin(wait(client, backend, bound.then_some(index), waited, pick)).await
 }
 
 async fn wait<'a>(
     client: &Client,
     backend: &'a Backend,
     mut bound: Option<usize>,
+    before_this: u64,
     mut pick: impl FnMut(bool) -> Option<usize>,
 ) -> Result<Admitted<'a>, Denied> {
     let worker = &client.worker;
-    let began = worker.now();
+    let began = worker.now().saturating_sub(before_this);
+    let generation = worker.generation();
     let settings = &backend.settings;
     let limit = settings.timeout_queue.unwrap_or(settings.timeout_connect);
     let end = began.saturating_add(u64::from(limit.0));
@@ -151,6 +160,18 @@ async fn wait<'a>(
         if !in_time {
             queue.waited(worker.now() - began);
             return Err(Denied::TooLong);
+        }
+        if worker.generation() != generation {
+            let config = worker.config();
+            let is_it = |b: &&Arc<Backend>| {
+                b.settings.name == settings.name && b.settings.mode == settings.mode
+            };
+            // One that is gone serves those to the end who were sent to it.
+            if let Some(next) = config.backends.iter().find(is_it) {
+                if next.generation != backend.generation {
+                    return Err(Denied::Changed(Arc::clone(next), worker.now() - began));
+                }
+            }
         }
         if !place.is_first() {
             // Woken for another reason: is there still a server to wait for?

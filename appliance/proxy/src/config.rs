@@ -1,7 +1,6 @@
 //! The settings as the workers use them: everything looked up, tied to what outlives them.
 
 use crate::balance::Algorithm;
-use crate::listen::{Kind, Place};
 use crate::live::{BackendLive, FrontendLive, ServerLive, lock};
 use crate::persist::stick::Changes;
 use crate::rules::Rules;
@@ -24,9 +23,9 @@ pub(crate) struct Config {
     pub(crate) generation: u64,
     pub(crate) frontends: Vec<Arc<Frontend>>,
     pub(crate) backends: Vec<Arc<Backend>>,
+    by_address: HashMap<SocketAddrV4, Arc<Frontend>>,
     /// What of the settings cannot be used, in sentences; the rest is.
     pub(crate) problems: Vec<String>,
-    by_place: HashMap<Place, Arc<Frontend>>,
 }
 
 /// A frontend.
@@ -49,8 +48,6 @@ pub(crate) struct Backend {
     pub(crate) generation: u64,
     pub(crate) settings: model::Backend,
     pub(crate) algorithm: Algorithm,
-    /// So many requests are its full load.
-    pub(crate) fullconn: u32,
     pub(crate) servers: Vec<Server>,
     pub(crate) live: Arc<BackendLive>,
 }
@@ -66,7 +63,6 @@ pub(crate) struct Server {
     pub(crate) hostname: Option<ServerHost>,
     pub(crate) health: ServerHealth,
     pub(crate) maxconn: u32,
-    pub(crate) minconn: u32,
     pub(crate) maxqueue: u32,
     pub(crate) send_proxy: SendProxy,
     /// Its name in the persistence cookie.
@@ -75,6 +71,12 @@ pub(crate) struct Server {
 }
 
 impl Backend {
+    /// The place of this server in `other`, a later state of the same backend.
+    pub(crate) fn same_server(&self, index: usize, other: &Self) -> Option<usize> {
+        let name = &self.servers.get(index)?.name;
+        other.servers.iter().position(|s| s.name == *name)
+    }
+
     /// Has the shares worked out anew while a server starts slowly, and once more when it is done.
     pub(crate) fn warm(&self) {
         let slowstart = self.settings.slowstart.duration();
@@ -96,27 +98,6 @@ impl Server {
         }
     }
 
-    /// How many requests it may have at this moment; 0 for any number. With `minconn` it grows with
-    /// the backend's load, and with `slowstart` after a start (HAProxy `srv_dynamic_maxconn`).
-    pub(crate) fn limit(&self, backend: &Backend) -> u64 {
-        let most = u64::from(self.live.standing.maxconn(self.maxconn));
-        if most == 0 {
-            return 0;
-        }
-        let (least, full) = (u64::from(self.minconn), u64::from(backend.fullconn));
-        let mut limit = most;
-        if least > 0 && least < most {
-            let load = backend.live.traffic.current.now();
-            if load < full {
-                limit = (load * most / full).max(least);
-            }
-        }
-        match self.live.starting(backend.settings.slowstart.duration()) {
-            Some((since, whole)) => (limit * (100 * since / whole) / 100).max(1),
-            None => limit,
-        }
-    }
-
     /// May it be sent visitors who do not belong to it yet?
     pub(crate) fn takes_new(&self) -> bool {
         let standing = &self.live.standing;
@@ -130,14 +111,9 @@ impl Server {
 }
 
 impl Config {
-    /// Whose the connections to this address are.
+    /// Who listens at this address.
     pub(crate) fn at(&self, address: &SocketAddrV4) -> Option<&Arc<Frontend>> {
-        self.by_place.get(&Place { kind: Kind::Tcp, address: *address })
-    }
-
-    /// Whose the datagrams to this address are.
-    pub(crate) fn at_udp(&self, address: &SocketAddrV4) -> Option<&Arc<Frontend>> {
-        self.by_place.get(&Place { kind: Kind::Udp, address: *address })
+        self.by_address.get(address)
     }
 
     /// The frontend of this name.
@@ -145,9 +121,9 @@ impl Config {
         self.frontends.iter().find(|f| f.settings.name == *name)
     }
 
-    /// Every place to listen at.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        self.by_place.keys().copied()
+    /// Every address to listen at.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> + '_ {
+        self.by_address.keys().copied()
     }
 }
 
@@ -209,7 +185,6 @@ impl Registry {
                     hash_type: b.backend.hash_type,
                     factor: b.backend.hash_balance_factor,
                 },
-                fullconn: b.fullconn,
                 servers,
                 live,
             }));
@@ -234,8 +209,7 @@ impl Registry {
                 live,
             });
             for address in &f.listen {
-                let place = Place::new(f.frontend.mode, *address);
-                config.by_place.entry(place).or_insert_with(|| Arc::clone(&frontend));
+                config.by_address.entry(*address).or_insert_with(|| Arc::clone(&frontend));
             }
             config.frontends.push(frontend);
         }
@@ -262,7 +236,6 @@ fn server(derived: &DerivedServer, live: Arc<ServerLive>) -> Server {
         hostname: derived.hostname.clone(),
         health: derived.health,
         maxconn: derived.maxconn,
-        minconn: derived.minconn,
         maxqueue: derived.maxqueue,
         send_proxy: derived.send_proxy,
         cookie: derived

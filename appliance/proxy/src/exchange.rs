@@ -55,6 +55,10 @@ struct Story {
     bytes: u64,
     retries: u32,
     redispatched: bool,
+    /// How long it has waited for a place so far, if the settings changed meanwhile.
+    waiting: u64,
+    /// What the backend became while the request waited.
+    moved: Option<Arc<Backend>>,
 }
 
 pub(crate) enum NotConnected {
@@ -86,7 +90,8 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
                 backend.live.traffic.status(status);
             }
             backend.live.traffic.bytes_out.add(story.bytes);
-            let server = story.server.and_then(|i| backend.servers.get(i));
+            let latest = story.moved.as_ref().unwrap_or(backend);
+            let server = story.server.and_then(|i| latest.servers.get(i));
             let server = server.map_or(0, |s| s.live.traffic.current.now());
             (after, termination, [backend.live.traffic.current.now(), server])
         }
@@ -103,7 +108,7 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
         }
     }
     // Whoever was answered here got no further than the frontend.
-    let reached = backend.as_deref().filter(|_| !intercepted);
+    let reached = story.moved.as_deref().or(backend.as_deref()).filter(|_| !intercepted);
     write_log(client, &frontend, reached, &ticket, &story, termination, counts);
     client.worker.recycle(ticket.head);
     client.worker.recycle(ticket.line);
@@ -187,6 +192,18 @@ async fn balance(
 ) -> (After, Termination) {
     let (wall_s, now) = (ticket.wall_ms / 1000, client.worker.now());
     let plan = persist::plan(backend, &mut ticket.head, *client.peer.ip(), wall_s, now);
+    try_servers(client, ticket, backend, plan, rules, story).await
+}
+
+async fn try_servers(
+    client: &mut Client,
+    ticket: &mut Ticket,
+    backend: &Arc<Backend>,
+    plan: Option<Plan>,
+    rules: Option<&Prepared>,
+    story: &mut Story,
+) -> (After, Termination) {
+    let (wall_s, now) = (ticket.wall_ms / 1000, client.worker.now());
     let hash = hash(client, ticket, backend).await;
     let mut avoid = None;
     let mut fresh_only = false;
@@ -197,7 +214,7 @@ async fn balance(
     let mut again = None;
     loop {
         // Who is led to one server waits for this one, unless its queue is full.
-        let own = plan.as_ref().and_then(Plan::server).filter(|own| Some(*own) != avoid);
+        let own = plan.as_ref().and_then(|p| p.server).filter(|own| Some(*own) != avoid);
         let usable = |i: &usize| backend.servers.get(*i).is_some_and(|s| s.live.is_up());
         let led = again.or(own);
         let bound = led.is_some() || hash.is_some();
@@ -206,10 +223,22 @@ async fn balance(
             led.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
         };
         let Admitted { index, busy: _busy, waited, before } =
-            match admit(client, backend, bound, pick).await {
+            match admit(client, backend, bound, story.waiting, pick).await {
                 Ok(admitted) => admitted,
+                Err(Denied::Changed(next, waited)) => {
+                    story.waiting = waited;
+                    let same = |i| backend.same_server(i, &next);
+                    story.server = story.server.and_then(same);
+                    let mut plan = plan;
+                    if let Some(plan) = &mut plan {
+                        plan.server = plan.server.and_then(same);
+                    }
+                    story.moved = Some(Arc::clone(&next));
+                    let again = try_servers(client, ticket, &next, plan, rules, story);
+                    return Box::pin(again).await;
+                }
                 Err(denied) => {
-                    if denied == Denied::TooLong {
+                    if matches!(denied, Denied::TooLong) {
                         failure = (503, Termination::QUEUE_TIMEOUT);
                     }
                     backend.live.econ.up();
@@ -217,6 +246,7 @@ async fn balance(
                 }
             };
         story.queued_ms += waited;
+        story.waiting = 0;
         story.before = before;
         let server = &backend.servers[index];
         if let Some(before) = story.server {
@@ -324,8 +354,7 @@ async fn hash(client: &mut Client, ticket: &Ticket, backend: &Backend) -> Option
         return None;
     }
     if key::wants_content(balance, &ticket.head) {
-        let limit = client.frontend.settings.timeout_http_request;
-        client.await_content(limit, |data| ticket.request.body.has_first(data)).await;
+        client.await_content(&ticket.request.body).await;
     }
     let asker = key::Asker {
         head: &ticket.head,
@@ -523,7 +552,7 @@ async fn relay(
         }
         End::Upgraded => {
             let early = std::mem::take(&mut client.pending);
-            let silence = tunnel::Silence::of(&client.frontend.settings, &backend.settings);
+            let silence = u64::from(backend.settings.timeout_tunnel.0);
             let (timer, ends) = (&client.timer, (&mut client.io, &mut upstream.io));
             let moved = tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
             let tunnel::Moved { up, down, end } = moved;

@@ -73,7 +73,6 @@ mod timers;
 mod tls;
 mod track;
 mod tunnel;
-mod udp;
 mod visits;
 mod worker;
 

@@ -1,7 +1,7 @@
 //! The manager: turns snapshots into listeners, workers and checks, and watches over them.
 
 use crate::check::{self, Checks};
-use crate::listen::{self, Place};
+use crate::listen;
 use crate::live::lock;
 use crate::shared::Shared;
 use crate::status;
@@ -9,6 +9,7 @@ use crate::worker::{self, Order};
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver};
 use model::{Effective, Revision, Role};
 use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -26,8 +27,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Outside {
     pub(crate) shared: Arc<Shared>,
-    /// Places that are listened at.
-    pub(crate) open: Mutex<BTreeSet<Place>>,
+    /// Addresses that are listened at.
+    pub(crate) open: Mutex<BTreeSet<SocketAddrV4>>,
     pub(crate) ready: watch::Sender<bool>,
     /// Until when requests may finish; None while nobody wants to stop.
     pub(crate) stop_by: watch::Sender<Option<Instant>>,
@@ -72,7 +73,6 @@ impl Wanted {
         let effective = Effective {
             frontends: all.frontends.clone(),
             backends: all.backends.clone(),
-            maxconn: all.maxconn,
             ..Effective::default()
         };
         Self { balancer: true, effective }
@@ -122,7 +122,6 @@ impl Manager {
         let shared = Arc::clone(&self.outside.shared);
         if !same {
             let config = Arc::new(shared.registry.build(&wanted.effective, Instant::now()));
-            shared.limit_connections(wanted.effective.maxconn);
             shared.active.store(wanted.balancer, Release);
             shared.publish(Arc::clone(&config));
             self.checks.set(&shared, self.reporter.board(), &config.backends);
@@ -138,24 +137,24 @@ impl Manager {
     fn listen(&mut self) {
         let shared = Arc::clone(&self.outside.shared);
         let config = shared.config();
-        let wanted: BTreeSet<Place> = config.places().collect();
+        let wanted: BTreeSet<SocketAddrV4> = config.addresses().collect();
         let mut open = lock(&self.outside.open).clone();
         let gone: Vec<_> = open.difference(&wanted).copied().collect();
-        for place in gone {
-            self.tell(|| Some(Order::Close(place)));
-            open.remove(&place);
+        for address in gone {
+            self.tell(|| Some(Order::Close(address)));
+            open.remove(&address);
         }
         let mut problem = None;
         if !wanted.is_empty() {
             problem = self.hire(&open).err();
         }
-        for place in wanted {
-            if problem.is_some() || open.contains(&place) {
+        for address in wanted {
+            if problem.is_some() || open.contains(&address) {
                 continue;
             }
-            match self.open(place, &open) {
+            match self.open(address, &open) {
                 Ok(()) => {
-                    open.insert(place);
+                    open.insert(address);
                 }
                 Err(reason) => problem = Some(reason),
             }
@@ -168,21 +167,22 @@ impl Manager {
         self.judge();
     }
 
-    /// Opens a place on every worker, or on none.
-    fn open(&self, place: Place, open: &BTreeSet<Place>) -> Result<(), String> {
-        let explain = |error: std::io::Error| listen::explain(place, &error);
+    /// Opens an address on every worker, or on none.
+    fn open(&self, address: SocketAddrV4, open: &BTreeSet<SocketAddrV4>) -> Result<(), String> {
+        let explain = |error: std::io::Error| listen::explain(address, &error);
         // A foreign program that shares its port as we do would get half of the visitors.
-        if !open.iter().any(|other| other.shares_port(&place)) {
-            if let Err(error) = listen::probe(place, false) {
-                if listen::holder(place) != listen::Holder::Ourselves {
+        if !open.iter().any(|a| a.port() == address.port()) {
+            if let Err(error) = listen::probe(address, false) {
+                if listen::holder(address) != listen::Holder::Ourselves {
                     return Err(explain(error));
                 }
             }
         }
-        let sockets: Result<Vec<_>, _> = self.workers.iter().map(|_| listen::open(place)).collect();
+        let sockets: Result<Vec<_>, _> =
+            self.workers.iter().map(|_| listen::open(address)).collect();
         let mut sockets = sockets.map_err(explain)?.into_iter();
-        self.tell(|| Some(Order::Open(place, sockets.next()?)));
-        tracing::info!("listening on {place}");
+        self.tell(|| Some(Order::Open(address, sockets.next()?)));
+        tracing::info!("listening on {address}");
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Manager {
     }
 
     /// Starts the workers that are missing, with all listeners that are open.
-    fn hire(&mut self, open: &BTreeSet<Place>) -> Result<(), String> {
+    fn hire(&mut self, open: &BTreeSet<SocketAddrV4>) -> Result<(), String> {
         let shared = &self.outside.shared;
         for index in 0..shared.threads() {
             let dead = match self.workers.get(index) {
@@ -218,9 +218,9 @@ impl Manager {
                     }
                 })
                 .map_err(|e| format!("a balancing thread cannot be started: {e}"))?;
-            for place in open {
-                let socket = listen::open(*place).map_err(|e| listen::explain(*place, &e))?;
-                let _ = orders.send(Order::Open(*place, socket));
+            for address in open {
+                let socket = listen::open(*address).map_err(|e| listen::explain(*address, &e))?;
+                let _ = orders.send(Order::Open(*address, socket));
             }
             let member = Member { orders, thread };
             match self.workers.get_mut(index) {
@@ -304,8 +304,8 @@ impl Manager {
         shared.draining.store(true, Release);
         shared.look_again();
         let open = std::mem::take(&mut *lock(&self.outside.open));
-        for place in open {
-            self.tell(|| Some(Order::Close(place)));
+        for address in open {
+            self.tell(|| Some(Order::Close(address)));
         }
         let farewell = Instant::now() + FAREWELL;
         loop {

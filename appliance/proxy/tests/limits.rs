@@ -54,6 +54,44 @@ fn more_than_a_server_takes_wait_their_turn() {
 }
 
 #[test]
+fn who_waits_is_served_as_the_settings_say_by_then() {
+    let (a, _) = slow(3000);
+    let (b, _) = slow(1);
+    for sticky in [false, true] {
+        let mut s = server("a", a.address);
+        s.maxconn = 1;
+        let mut proxy = Proxy::start(settings(free_port(), vec![s]));
+        if sticky {
+            proxy.change(|s| s.backends[0].balance = model::Balance::Source);
+        }
+        let port = proxy.port;
+        let ask = move || {
+            let begun = Instant::now();
+            (Conn::to(port).get("/").unwrap().status, begun.elapsed())
+        };
+        let first = std::thread::spawn(ask);
+        until("it runs", || proxy.status().backends[0].servers[0].traffic.scur == 1);
+        let second = std::thread::spawn(ask);
+        let qcur = |proxy: &Proxy| {
+            let back = &proxy.status().backends[0];
+            back.queue.qcur + back.servers[0].queue.qcur
+        };
+        until("another waits", || qcur(&proxy) == 1);
+        // A second server comes and the first one goes into maintenance.
+        proxy.change(|s| {
+            s.backends[0].servers.push(server("b", b.address));
+            s.backends[0].servers[0].state = ServerState::Maint;
+        });
+        let (status, took) = second.join().unwrap();
+        assert!(status == 200 && took < Duration::from_millis(2500), "{status} after {took:?}");
+        assert_eq!(first.join().unwrap().0, 200);
+        let back = &proxy.status().backends[0];
+        assert_eq!(back.servers[1].http.hrsp_2xx, 1);
+        assert_eq!(qcur(&proxy), 0);
+    }
+}
+
+#[test]
 fn who_finds_one_server_full_gets_another() {
     let ((a, _), (b, most)) = (slow(400), slow(1));
     let mut servers = vec![server("a", a.address), server("b", b.address)];
