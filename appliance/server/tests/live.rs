@@ -15,7 +15,9 @@ use common::{PATIENCE, Visitor, Web, node_id, own_address, put, settings, site};
 use control::Snapshot;
 use model::status::SubsystemState;
 use model::{Cidr, Revision, Role, Settings};
+use std::io::Read;
 use std::net::{SocketAddrV4, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -168,15 +170,46 @@ fn prepare(web: &Web, next: Settings) -> Result<(), String> {
     prepared.map_err(|obstacle| obstacle.to_string())
 }
 
+/// Another program, which listens somewhere until it is dropped.
+struct Elsewhere(Child);
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn elsewhere(ip: std::net::Ipv4Addr, port: u16) -> Elsewhere {
+    let program = format!(
+        "import socket, time\ns = socket.create_server(('{ip}', {port}))\nprint('up', flush=True)\ntime.sleep(60)"
+    );
+    let mut child =
+        Command::new("python3").args(["-c", &program]).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
+    Elsewhere(child)
+}
+
+#[test]
+fn a_node_is_not_in_its_own_way_when_it_has_only_just_started() {
+    // Whatever part of this process listens there: it opens what the settings say at this moment,
+    // or lets go of what they no longer say.
+    let web = Web::start();
+    let own = TcpListener::bind((web.ip, 8092)).unwrap();
+    let next = settings(web.ip, vec![site("default", &[], 8092)]);
+    assert_eq!(prepare(&web, next), Ok(()));
+    drop(own);
+}
+
 #[test]
 fn a_taken_port_is_refused_beforehand_and_retried_afterwards() {
     let web = Web::start();
     web.file("a.txt", "a");
-    let taken = TcpListener::bind((web.ip, 8090)).unwrap();
+    let taken = elsewhere(web.ip, 8090);
     let next = settings(web.ip, vec![site("default", &[], 8090)]);
     let refusal = prepare(&web, next.clone()).unwrap_err();
     assert!(refusal.contains("already listens on") && refusal.contains("8090"), "{refusal}");
-    assert!(refusal.contains(&format!("process {}", std::process::id())), "{refusal}");
+    assert!(refusal.contains(&format!("python3 (process {})", taken.0.id())), "{refusal}");
     // What runs now is in nobody's way, and a free one is free.
     assert_eq!(prepare(&web, web.snapshot().settings.clone()), Ok(()));
     assert_eq!(prepare(&web, settings(web.ip, vec![site("default", &[], 8091)])), Ok(()));
