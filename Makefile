@@ -12,13 +12,14 @@ HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_'
 export CARGO_TARGET_$(HOST)_RUNNER := sudo -E
 endif
 
-.PHONY: help run test soak fuzz bench image emulate image-test check
+.PHONY: help run test soak soak-reload fuzz bench image emulate image-test check
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run    the reference cluster on this machine; ends with Ctrl-C (ADMIN=, SITE=, STATE=)'
 	@echo 'make test   the whole test suite'
 	@echo 'make soak   the simulations of make test ten times over, optimised'
+	@echo 'make soak-reload  ten minutes of load while the settings change five times a second (SECONDS=, SEED=)'
 	@echo 'make fuzz   every decoder fed by libFuzzer, FUZZ_SECONDS=60 each; needs a nightly toolchain'
 	@echo 'make bench  the load balancer beside HAProxy, nginx and others on this machine, twelve minutes'
 	@echo 'make image  the SD card image for every board, under target/image/'
@@ -48,6 +49,12 @@ soak:
 	@.ci/need-rust
 	SIM_SEEDS=2000 cargo test --release --locked -p cluster --test simulation -- --nocapture
 
+# The load balancer: no request may fail and memory may not grow. make test has a quarter of a minute.
+soak-reload:
+	@.ci/need-rust
+	SOAK_SECONDS=$(or $(SECONDS),600) $(if $(SEED),SOAK_SEED=$(SEED)) \
+		cargo test --release --locked -p proxy --test soak -- --nocapture
+
 # One target at a time. What is found is kept under fuzz/artifacts, what was learnt under fuzz/corpus.
 fuzz:
 	@.ci/need-rust
@@ -68,7 +75,8 @@ PEERS := hyper pingora
 bench:
 	@.ci/need-rust
 	@.ci/need haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client strace:strace \
-		taskset:util-linux valgrind:valgrind cmake:cmake
+		taskset:util-linux valgrind:valgrind cmake:cmake \
+		openssl:openssl
 	@for peer in $(PEERS); do \
 		timeout 1200 cargo build -q --release --manifest-path bench/peers/$$peer/Cargo.toml \
 			--target-dir target/bench/peers || echo "bench: $$peer does not build here" >&2; \
