@@ -1,7 +1,7 @@
 //! One run: a load, and what it cost the proxy.
 
 use crate::peers::Peer;
-use crate::plan::Case;
+use crate::plan::{Case, Way};
 use crate::process::{self, Done, Place};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub(crate) fn run(case: &Case, peer: &Peer, origin: u32, seconds: u32) -> Done<R
     }
     let text = String::from_utf8_lossy(&load.wait_with_output()?.stdout).into_owned();
     let used = process::time(&pids).since(used);
-    let found = wrk(&text);
+    let found = if case.way == Way::Http2 { h2load(&text) } else { wrk(&text) };
     let requests = found.requests;
     if requests == 0.0 {
         return Err(format!("{}, {}: nothing was answered: {text}", case.name, peer.name).into());
@@ -60,15 +60,38 @@ pub(crate) fn run(case: &Case, peer: &Peer, origin: u32, seconds: u32) -> Done<R
 
 fn command(case: &Case, port: u16, seconds: u32) -> Done<Command> {
     let place = if case.threads == 1 { Place::Others } else { Place::Anywhere };
-    let mut command = place.command("wrk");
-    command.args(["-t1", "--latency", "--timeout", "5s"]);
-    command.args([format!("-c{}", case.clients), format!("-d{seconds}s")]);
-    if case.close {
-        command.args(["-H", "Connection: close"]);
+    let scheme = if matches!(case.way, Way::Tls | Way::Http2) { "https" } else { "http" };
+    let mut command;
+    if case.way == Way::Http2 {
+        command = place.command("h2load");
+        command.args(["-t1", "-m10", &format!("-c{}", case.clients), &format!("-D{seconds}")]);
+    } else {
+        command = place.command("wrk");
+        command.args(["-t1", "--latency", "--timeout", "5s"]);
+        command.args([format!("-c{}", case.clients), format!("-d{seconds}s")]);
+        if case.close {
+            command.args(["-H", "Connection: close"]);
+        }
     }
-    command.arg(format!("http://127.0.0.1:{port}/{}", case.size));
+    command.arg(format!("{scheme}://127.0.0.1:{port}/{}", case.size));
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     Ok(command)
+}
+
+/// What h2load says; it measures no percentiles.
+fn h2load(text: &str) -> Run {
+    // "finished in 3.00s, 20000.33 req/s, 20.1MB/s"
+    let line = |mark: &str| text.lines().find_map(|l| l.trim().strip_prefix(mark));
+    let finished = line("finished in ").and_then(|l| l.split(", ").nth(1));
+    let rate = finished.and_then(|l| l.strip_suffix(" req/s")).map_or(0.0, plain);
+    // "requests: 60001 total, 60641 started, 60001 done, 60001 succeeded, 0 failed, 0 errored, …"
+    let count = |word: &str| {
+        let list = line("requests: ")?;
+        list.split(", ").find_map(|part| part.strip_suffix(word)).map(plain)
+    };
+    let succeeded = count(" succeeded").unwrap_or(0.0);
+    let failed = count(" failed").unwrap_or(0.0);
+    Run { requests: succeeded, rate, errors: failed, ..Run::default() }
 }
 
 /// What wrk says.
@@ -110,6 +133,19 @@ fn milliseconds(text: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_h2load_says_is_understood() {
+        let found = h2load(
+            "
+finished in 3.00s, 20000.33 req/s, 20.56MB/s
+requests: 60001 total, 60641 started, 60001 done, 60000 succeeded, 1 failed, 0 errored, 0 timeout
+status codes: 60004 2xx, 0 3xx, 0 4xx, 0 5xx
+",
+        );
+        assert!((found.requests - 60_000.0).abs() < 0.1 && (found.errors - 1.0).abs() < 0.1);
+        assert!((found.rate - 20_000.33).abs() < 0.01);
+    }
 
     #[test]
     fn what_wrk_says_is_understood() {

@@ -3,12 +3,15 @@
 use crate::plan::Way;
 use crate::process::{self, Done, Place, Running};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 pub(crate) const ORIGIN_PORT: u16 = 19_480;
 pub(crate) const LOG_PORT: u16 = 19_499;
 /// A proxy's port of mode tcp, behind its first.
 pub(crate) const TCP: u16 = 1;
+/// Its port of TLS.
+pub(crate) const TLS: u16 = 2;
 
 /// A proxy that runs.
 #[derive(Debug)]
@@ -27,6 +30,7 @@ impl Peer {
                 + match way {
                     Way::Http => 0,
                     Way::Tcp => TCP,
+                    Way::Tls | Way::Http2 => TLS,
                 }
         })
     }
@@ -57,7 +61,7 @@ pub(crate) enum Kind {
 pub(crate) const ALL: [Kind; 5] =
     [Kind::Bramble, Kind::Haproxy, Kind::Nginx, Kind::Built("hyper"), Kind::Built("pingora")];
 
-const BOTH: &[Way] = &[Way::Http, Way::Tcp];
+const ALL_WAYS: &[Way] = &[Way::Http, Way::Tcp, Way::Tls, Way::Http2];
 
 impl Kind {
     pub(crate) fn name(self) -> &'static str {
@@ -71,8 +75,9 @@ impl Kind {
 
     fn ways(self) -> &'static [Way] {
         match self {
-            Self::Bramble | Self::Haproxy => BOTH,
-            Self::Nginx | Self::Built(_) => &[Way::Http],
+            Self::Bramble | Self::Haproxy => ALL_WAYS,
+            Self::Nginx => &[Way::Http, Way::Tls, Way::Http2],
+            Self::Built(_) => &[Way::Http],
         }
     }
 
@@ -93,19 +98,22 @@ impl Kind {
         let line: Vec<String> = match self {
             Self::Bramble => {
                 let own = std::env::current_exe()?.to_string_lossy().into_owned();
-                let mut line = vec![own, "serve".into(), port.to_string(), threads.to_string()];
+                let pem = pem(place)?.to_string_lossy().into_owned();
+                let mut line =
+                    vec![own, "serve".into(), port.to_string(), threads.to_string(), pem];
                 if !log {
                     line.push("no-log".into());
                 }
                 line
             }
             Self::Haproxy => {
-                let config = written(haproxy(port, threads, log))?;
+                let config = written(haproxy(&pem(place)?, port, threads, log))?;
                 vec!["haproxy".into(), "-db".into(), "-f".into(), config]
             }
             Self::Nginx => {
                 let config = written(nginx(
                     &std::path::absolute(place.join("nginx-temp"))?,
+                    &pem(place)?,
                     port,
                     threads,
                     log,
@@ -127,6 +135,28 @@ impl Kind {
         };
         Ok(Some(line))
     }
+}
+
+/// The certificate of all, ECDSA P-256, with its key; made when it is not there yet.
+fn pem(place: &Path) -> Done<PathBuf> {
+    let path = std::path::absolute(place.join("tls.pem"))?;
+    if path.exists() {
+        return Ok(path);
+    }
+    let key = place.join("tls.key");
+    let certificate = place.join("tls.crt");
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-days", "3650", "-subj", "/CN=bench", "-addext"])
+        .arg("subjectAltName=DNS:bench,IP:127.0.0.1")
+        .args([Path::new("-keyout"), &key, Path::new("-out"), &certificate])
+        .output()?;
+    if !made.status.success() {
+        return Err(String::from_utf8_lossy(&made.stderr).into());
+    }
+    let both = std::fs::read_to_string(&certificate)? + &std::fs::read_to_string(&key)?;
+    std::fs::write(&path, both)?;
+    Ok(path)
 }
 
 fn built(place: &Path, name: &str) -> PathBuf {
@@ -182,7 +212,8 @@ pub(crate) fn start_counted(
     Ok(Some(peer))
 }
 
-fn haproxy(port: u16, threads: usize, log: bool) -> String {
+fn haproxy(pem: &Path, port: u16, threads: usize, log: bool) -> String {
+    let pem = pem.display();
     let maxconn = process::most_connections();
     let threads = threads.max(1);
     let (log, httplog, tcplog) = if log {
@@ -208,6 +239,7 @@ frontend http
   mode http
 {httplog}  option forwardfor
   bind 127.0.0.1:{port}
+  bind 127.0.0.1:{} ssl crt {pem} alpn h2,http/1.1 ssl-min-ver TLSv1.2
   default_backend http
 backend http
   mode http
@@ -220,13 +252,15 @@ backend tcp
   mode tcp
   server s1 127.0.0.1:{ORIGIN_PORT} check inter 2s
 ",
+        port + TLS,
         port + TCP
     )
 }
 
 /// Nginx has no active checks. Its log is buffered, as its users have it who care.
-fn nginx(temp: &Path, port: u16, threads: usize, log: bool) -> String {
-    let temp = temp.display();
+fn nginx(temp: &Path, pem: &Path, port: u16, threads: usize, log: bool) -> String {
+    let (temp, pem) = (temp.display(), pem.display());
+    let tls = port + TLS;
     // Zero: one process, for a tool that follows one.
     let master = if threads == 0 { "master_process off;\n" } else { "" };
     let threads = threads.max(1);
@@ -250,6 +284,12 @@ http {{
   }}
   server {{
     listen 127.0.0.1:{port} backlog=4096 reuseport;
+    listen 127.0.0.1:{tls} backlog=4096 reuseport ssl http2;
+    ssl_certificate {pem};
+    ssl_certificate_key {pem};
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:tls:10m;
+    http2_max_requests 1000000000;
     location / {{
       proxy_pass http://back;
       proxy_http_version 1.1;

@@ -8,6 +8,10 @@ pub(crate) enum Way {
     Http,
     /// Relayed as bytes.
     Tcp,
+    /// HTTP over TLS.
+    Tls,
+    /// HTTP/2 over TLS.
+    Http2,
 }
 
 /// One kind of load on proxies with so many threads.
@@ -30,7 +34,7 @@ const KIB: u32 = 1024;
 const HTTP: Case =
     Case { name: "", threads: 1, way: Way::Http, size: KIB, clients: 64, close: false, aim: 1.0 };
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 18] = [
     Case { name: "1 KiB, keep-alive", ..HTTP },
     Case { name: "1 KiB, one connection each", close: true, aim: 0.6, ..HTTP },
     Case { name: "64 KiB, keep-alive", size: 64 * KIB, aim: 0.7, ..HTTP },
@@ -39,6 +43,11 @@ const CASES: [Case; 13] = [
     Case { name: "1 KiB, 1,000 clients", clients: 1000, ..HTTP },
     Case { name: "64 KiB, mode tcp", way: Way::Tcp, size: 64 * KIB, aim: 0.6, ..HTTP },
     Case { name: "1 MiB, mode tcp", way: Way::Tcp, size: 1024 * KIB, aim: 0.6, ..HTTP },
+    Case { name: "TLS, 1 KiB, keep-alive", way: Way::Tls, ..HTTP },
+    Case { name: "TLS, 1 KiB, one connection each", way: Way::Tls, close: true, ..HTTP },
+    Case { name: "TLS, 64 KiB, keep-alive", way: Way::Tls, size: 64 * KIB, ..HTTP },
+    Case { name: "HTTP/2, 1 KiB, 10 at once each", way: Way::Http2, ..HTTP },
+    Case { name: "HTTP/2, 64 KiB, 10 at once each", way: Way::Http2, size: 64 * KIB, ..HTTP },
     Case { name: "1 KiB, keep-alive, 2 threads", threads: 2, ..HTTP },
     Case {
         name: "1 KiB, one connection each, 2 threads",

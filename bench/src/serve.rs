@@ -1,22 +1,23 @@
-//! Bramble's balancer alone, as `bench serve PORT THREADS [no-log]`, until its input ends.
+//! Bramble's balancer alone, as `bench serve PORT THREADS CERTIFICATE [no-log]`, until its input ends.
 
-use crate::peers::{ORIGIN_PORT, TCP};
+use crate::peers::{ORIGIN_PORT, TCP, TLS};
 use crate::process::Done;
 use model::{
-    Backend, Bind, Check, Endpoint, Frontend, Millis, Mode, Node, NodeId, Revision, Role, Server,
-    Settings,
+    Backend, Bind, Certificate, Check, Endpoint, Frontend, Millis, Mode, Node, NodeId, Pem,
+    Revision, Role, Server, Settings,
 };
 use std::fs::OpenOptions;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(crate) fn run(args: &[&str]) -> Done<()> {
-    let [port, threads, rest @ ..] = args else {
-        return Err("usage: bench serve PORT THREADS [no-log]".into());
+    let [port, threads, pem, rest @ ..] = args else {
+        return Err("usage: bench serve PORT THREADS CERTIFICATE [no-log]".into());
     };
     let (port, threads): (u16, usize) = (port.parse()?, threads.parse()?);
     let id: NodeId = "lb".parse()?;
-    let settings = settings(&id, port, rest != ["no-log"])?;
+    let pem = Pem::read(&std::fs::read_to_string(pem)?);
+    let settings = settings(&id, port, pem, rest != ["no-log"])?;
     let board = control::StatusBoard::new(id.clone(), "bench");
     let (_keep, receiver) = control::Snapshot::new(Revision(1), settings, &id).channel();
     let (_trigger, shutdown) = control::Shutdown::new();
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &[&str]) -> Done<()> {
     Ok(())
 }
 
-fn settings(id: &NodeId, port: u16, log: bool) -> Done<Settings> {
+fn settings(id: &NodeId, port: u16, pem: Pem, log: bool) -> Done<Settings> {
     let mut all = Settings {
         nodes: vec![Node {
             id: id.clone(),
@@ -41,8 +42,11 @@ fn settings(id: &NodeId, port: u16, log: bool) -> Done<Settings> {
         backends: Vec::new(),
         ..Settings::default()
     };
+    let certificate = Certificate { name: "bench".parse()?, chain: pem.chain, key: pem.key };
     for (mode, offset) in [(Mode::Http, 0), (Mode::Tcp, TCP)] {
         let bind: Bind = format!("127.0.0.1:{}", port + offset).parse()?;
+        let secure: Bind = format!("127.0.0.1:{} ssl", port + TLS).parse()?;
+        let http = mode == Mode::Http;
         let server = Server {
             name: "s1".parse()?,
             address: Some(Endpoint(SocketAddrV4::new(Ipv4Addr::LOCALHOST, ORIGIN_PORT))),
@@ -58,7 +62,8 @@ fn settings(id: &NodeId, port: u16, log: bool) -> Done<Settings> {
         all.frontends.push(Frontend {
             name: format!("front-{mode}").parse()?,
             mode,
-            bind: vec![bind],
+            bind: if http { vec![bind, secure] } else { vec![bind] },
+            certificates: if http { vec![certificate.name.clone()] } else { Vec::new() },
             default_backend: backend.name.clone(),
             maxconn: 20_000,
             httplog: log,
@@ -68,5 +73,6 @@ fn settings(id: &NodeId, port: u16, log: bool) -> Done<Settings> {
         });
         all.backends.push(backend);
     }
+    all.certificates.push(certificate);
     Ok(all)
 }

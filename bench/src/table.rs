@@ -111,7 +111,11 @@ impl Findings {
                 ratio(ours, |r| r.us),
                 case.aim,
             );
-            self.aim(format!("{name}: p99, of HAProxy's"), ratio(ours, |r| r.p99_ms), 1.0);
+            let p99 = ratio(ours, |r| r.p99_ms);
+            // h2load measures none.
+            if p99.is_finite() {
+                self.aim(format!("{name}: p99, of HAProxy's"), p99, 1.0);
+            }
             self.aim(format!("{name}: memory, of HAProxy's"), ratio(ours, |r| r.rss_kib), 1.0);
         }
         self.print(&block);
