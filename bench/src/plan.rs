@@ -34,11 +34,10 @@ const KIB: u32 = 1024;
 const HTTP: Case =
     Case { name: "", threads: 1, way: Way::Http, size: KIB, clients: 64, close: false, aim: 1.0 };
 
-const CASES: [Case; 18] = [
+const CASES: [Case; 17] = [
     Case { name: "1 KiB, keep-alive", ..HTTP },
     Case { name: "1 KiB, one connection each", close: true, aim: 0.6, ..HTTP },
     Case { name: "64 KiB, keep-alive", size: 64 * KIB, aim: 0.7, ..HTTP },
-    Case { name: "64 KiB, one connection each", size: 64 * KIB, close: true, aim: 0.7, ..HTTP },
     Case { name: "1 MiB, keep-alive", size: 1024 * KIB, aim: 0.7, ..HTTP },
     Case { name: "1 KiB, 1,000 clients", clients: 1000, ..HTTP },
     Case { name: "64 KiB, mode tcp", way: Way::Tcp, size: 64 * KIB, aim: 0.6, ..HTTP },

@@ -31,6 +31,15 @@ impl Row {
     }
 }
 
+/// A figure, or a dash where there is none.
+fn cell(value: f64, width: usize, digits: usize) -> String {
+    if value.is_finite() && value > 0.0 {
+        format!("{value:>width$.digits$}")
+    } else {
+        format!("{:>width$}", "-")
+    }
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
@@ -87,21 +96,22 @@ impl Findings {
         }
         block.push('\n');
         for row in rows {
-            let _ = writeln!(
-                block,
-                "  {:<38} {:>9.1} {:>6.2} {:>9.0} {:>6.2} {:>8.2} {:>8.2} {:>6.2} {:>8.1} {:>6.2} {:>7.0}",
-                row.name,
-                row.median(|r| r.us),
-                ratio(row, |r| r.us),
-                row.median(|r| r.rate),
-                ratio(row, |r| r.rate),
-                row.median(|r| r.p50_ms),
-                row.median(|r| r.p99_ms),
-                ratio(row, |r| r.p99_ms),
-                row.median(|r| r.rss_kib) / KIB_OF_MIB,
-                ratio(row, |r| r.rss_kib),
-                row.runs.iter().map(|r| r.errors).sum::<f64>(),
-            );
+            let _ = write!(block, "  {:<38}", row.name);
+            for (value, width, digits) in [
+                (row.median(|r| r.us), 9, 1),
+                (ratio(row, |r| r.us), 6, 2),
+                (row.median(|r| r.rate), 9, 0),
+                (ratio(row, |r| r.rate), 6, 2),
+                (row.median(|r| r.p50_ms), 8, 2),
+                (row.median(|r| r.p99_ms), 8, 2),
+                (ratio(row, |r| r.p99_ms), 6, 2),
+                (row.median(|r| r.rss_kib) / KIB_OF_MIB, 8, 1),
+                (ratio(row, |r| r.rss_kib), 6, 2),
+            ] {
+                let _ = write!(block, " {}", cell(value, width, digits));
+            }
+            let errors = row.runs.iter().map(|r| r.errors).sum::<f64>();
+            let _ = writeln!(block, " {errors:>7.0}");
             self.others.extend(row.runs.iter().map(|r| r.others));
         }
         if let Some(ours) = rows.iter().find(|r| r.name == OURS) {
