@@ -50,13 +50,15 @@ pub struct Frontend {
     pub rules: Vec<Rule>,
     /// Where rules count how much each visitor asks for (HAProxy `stick-table`).
     pub stick_table: Option<TrackTable>,
-    /// Concurrent connections; more wait in the kernel (HAProxy `maxconn`).
+    /// Concurrent connections; more wait in the kernel (HAProxy `maxconn`). In mode udp concurrent
+    /// visitors; for more, those who have their answers or are silent longest are forgotten.
     pub maxconn: u32,
     /// Add `X-Forwarded-For` with the visitor's address (HAProxy `option forwardfor`).
     pub forwardfor: bool,
     /// Write an access log (HAProxy `option httplog`).
     pub httplog: bool,
-    /// Longest silence of a visitor (HAProxy `timeout client`).
+    /// Longest silence of a visitor, and in mode udp of both sides (HAProxy `timeout client`, nginx
+    /// `proxy_timeout`).
     pub timeout_client: Millis,
     /// Longest time for a whole request head (HAProxy `timeout http-request`).
     pub timeout_http_request: Millis,
@@ -64,6 +66,12 @@ pub struct Frontend {
     pub timeout_http_keep_alive: Millis,
     /// How long a visitor waits for the answer of a `tarpit` rule (HAProxy `timeout tarpit`).
     pub timeout_tarpit: Millis,
+    /// Longest silence of a visitor where one direction has ended, after a change of protocol and
+    /// in mode tcp (HAProxy `timeout client-fin`). None: as before.
+    pub timeout_client_fin: Option<Millis>,
+    /// Mode tcp: longest wait for the visitor's first bytes, where `balance rdp-cookie` looks at
+    /// them (HAProxy `tcp-request inspect-delay`).
+    pub inspect_delay: Millis,
 }
 
 impl Default for Frontend {
@@ -88,6 +96,8 @@ impl Default for Frontend {
             timeout_http_request: Millis::seconds(10),
             timeout_http_keep_alive: Millis::seconds(10),
             timeout_tarpit: Millis::seconds(5),
+            timeout_client_fin: None,
+            inspect_delay: Millis::seconds(5),
         }
     }
 }
@@ -100,6 +110,9 @@ keywords! {
     Http => "http",
     /// Bytes are passed on as they come; a connection is balanced as a whole.
     Tcp => "tcp",
+    /// Datagrams are passed on as they come; those from one address and port stay together. No
+    /// HAProxy has this; nginx has it as `listen … udp`.
+    Udp => "udp",
 }
 
 keywords! {
@@ -171,6 +184,9 @@ pub struct Backend {
     pub servers: Vec<Server>,
     /// How servers are checked.
     pub check: Check,
+    /// So many requests are its full load, at which servers with `minconn` get their `maxconn`
+    /// (HAProxy `fullconn`). None: a tenth of what the frontends that lead here take.
+    pub fullconn: Option<u32>,
     /// Attempts after a failed connection (HAProxy `retries`).
     pub retries: u8,
     /// Another server is tried when one fails (HAProxy `option redispatch 1`).
@@ -180,13 +196,23 @@ pub struct Backend {
     pub retry_on: Vec<RetryOn>,
     /// Longest time for a connection to a server (HAProxy `timeout connect`).
     pub timeout_connect: Millis,
-    /// Longest silence of a server (HAProxy `timeout server`).
+    /// Longest silence of a server, in mode udp one that owes an answer (HAProxy `timeout server`).
     pub timeout_server: Millis,
     /// Longest wait for a server with room (HAProxy `timeout queue`). None: `timeout connect`.
     pub timeout_queue: Option<Millis>,
     /// Longest silence of both sides after a change of protocol, and in mode tcp (HAProxy
-    /// `timeout tunnel`).
+    /// `timeout tunnel`). 0: `timeout client` and `timeout server` count there, too.
     pub timeout_tunnel: Millis,
+    /// Longest silence of a server where one direction has ended, after a change of protocol and
+    /// in mode tcp (HAProxy `timeout server-fin`). None: as before.
+    pub timeout_server_fin: Option<Millis>,
+    /// In mode udp: datagrams that answer one; a visitor who has all his answers is forgotten after
+    /// a second. 0: none are expected. None: any number, and silence ends it (nginx
+    /// `proxy_responses`).
+    pub udp_responses: Option<u32>,
+    /// In mode udp: a server is chosen anew after so many datagrams of one visitor; 0: only after
+    /// silence (nginx `proxy_requests`).
+    pub udp_requests: u32,
 }
 
 impl Default for Backend {
@@ -205,6 +231,7 @@ impl Default for Backend {
             web_nodes: false,
             servers: Vec::new(),
             check: Check::default(),
+            fullconn: None,
             retries: 3,
             redispatch: true,
             retry_on: Vec::new(),
@@ -212,6 +239,9 @@ impl Default for Backend {
             timeout_server: Millis::seconds(50),
             timeout_queue: None,
             timeout_tunnel: Millis::seconds(3600),
+            timeout_server_fin: None,
+            udp_responses: None,
+            udp_requests: 0,
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Cluster {
     pub dns: Vec<Ipv4Addr>,
     /// Time servers of every node, asked together. None: the DHCP server's, or else public ones.
     pub ntp: Vec<TimeServer>,
+    /// Connections of visitors that a balancer takes at once, over all frontends; more wait in the
+    /// kernel (HAProxy's global `maxconn`). None: as many as its limit of open files allows.
+    pub maxconn: Option<u32>,
     /// By this key nodes that have not met trust each other on port 1937, and pin each other's
     /// own keys: at least 32 characters, the same on every node. Empty: only boards that are
     /// pinned already or adopted.

@@ -17,6 +17,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ),
     (
         "cluster",
+        "maxconn",
+        "Connections of visitors a balancer takes at once, more wait. Left out: what its limit of open files allows.",
+    ),
+    (
+        "cluster",
         "key",
         "Lets nodes that have not met trust each other: at least 32 characters, the same on all. May go once every node has its \"device\".",
     ),
@@ -78,7 +83,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Its name. \"http-in\" exists by itself once there are a floating IP and a balancer.",
     ),
     ("frontends", "enabled", "Off: kept here, does not listen."),
-    ("frontends", "mode", "http, or tcp: bytes are passed on as they come."),
+    ("frontends", "mode", "http, tcp (bytes are passed on as they come) or udp (datagrams are)."),
     (
         "frontends",
         "bind",
@@ -119,8 +124,18 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ("frontends", "timeout_http_request", "Longest time for a whole request head."),
     ("frontends", "timeout_http_keep_alive", "Longest silence between two requests."),
     ("frontends", "timeout_tarpit", "How long a visitor waits for the answer of a tarpit rule."),
+    (
+        "frontends",
+        "timeout_client_fin",
+        "Longest silence of a visitor where one direction has ended, in tunnels and mode tcp. Left out: as before.",
+    ),
+    (
+        "frontends",
+        "inspect_delay",
+        "Mode tcp: longest wait for the first bytes, where balance rdp-cookie looks at them.",
+    ),
     ("backends", "name", "Its name. \"webservers\" exists by itself once there is a web server."),
-    ("backends", "mode", "http or tcp, as its frontends."),
+    ("backends", "mode", "http, tcp or udp, as its frontends."),
     (
         "backends",
         "balance",
@@ -163,6 +178,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "servers",
         "Servers of its own, and what differs for those that web_nodes brings.",
     ),
+    (
+        "backends",
+        "fullconn",
+        "So many requests are its full load, at which servers with minconn get their maxconn. Left out: a tenth of its frontends' maxconn.",
+    ),
     ("backends", "retries", "Attempts after a failed connection."),
     ("backends", "redispatch", "Another server is tried when one fails."),
     (
@@ -180,7 +200,22 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     (
         "backends",
         "timeout_tunnel",
-        "Longest silence of both sides after a change of protocol, and in mode tcp.",
+        "Longest silence of both sides after a change of protocol, and in mode tcp. 0ms: timeout_client and timeout_server.",
+    ),
+    (
+        "backends",
+        "timeout_server_fin",
+        "Longest silence of a server where one direction has ended, in tunnels and mode tcp. Left out: as before.",
+    ),
+    (
+        "backends",
+        "udp_responses",
+        "In mode udp: datagrams that answer one; 1 for DNS, 0 for none. Left out: any number.",
+    ),
+    (
+        "backends",
+        "udp_requests",
+        "In mode udp: a server is chosen anew after so many datagrams of a visitor; 0: after silence.",
     ),
     ("backends.servers", "name", "Its name."),
     (
@@ -201,6 +236,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "checked, or the operator's word instead of the checks': up, stopping or down.",
     ),
     ("backends.servers", "maxconn", "Requests it gets at once, more wait; 0: any number."),
+    (
+        "backends.servers",
+        "minconn",
+        "What maxconn goes down to while the backend has little to do; 0: no such thing.",
+    ),
     ("backends.servers", "maxqueue", "Requests that may wait for it; 0: any number."),
     (
         "backends.servers",
@@ -238,6 +278,22 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "Good statuses, for example \"200-299,304\". Left out: 200-399.",
     ),
     ("backends.check", "expect_string", "What a good answer contains."),
+    (
+        "backends.check",
+        "dns_name",
+        "Ask a DNS server for this name, for example \"example.org\". Left out: no DNS check.",
+    ),
+    (
+        "backends.check",
+        "dns_type",
+        "What it is asked about the name: A, AAAA, NS, SOA, CNAME, MX, PTR, SRV or TXT.",
+    ),
+    (
+        "backends.check",
+        "dns_codes",
+        "Codes of good answers, for example \"NOERROR,NXDOMAIN\". Left out: NOERROR.",
+    ),
+    ("backends.check", "dns_address", "The address a good answer contains. Left out: any."),
     (
         "backends.check",
         "disable_on_404",
@@ -353,6 +409,7 @@ mod tests {
         settings.sites[0].mirror.origin = Some(settings.nodes[0].id.clone());
         let backend = &mut settings.backends[0];
         backend.timeout_queue = Some(crate::Millis(1));
+        backend.udp_responses = Some(1);
         backend.cookie = "SRV insert".parse().ok();
         backend.stick_table = "type ip size 1k expire 30m".parse().ok();
         backend.stick_on = "src".parse().ok();
@@ -366,6 +423,16 @@ mod tests {
         check.fastinter = Some(crate::Millis(100));
         check.downinter = Some(crate::Millis(100));
         check.timeout = Some(crate::Millis(100));
+        // A check asks for a path or for a name.
+        let mut resolvers = crate::Backend {
+            name: "resolvers".parse().unwrap(),
+            web_nodes: true,
+            ..crate::Backend::default()
+        };
+        resolvers.check.dns_name = "example.org".parse().ok();
+        resolvers.check.dns_codes = "NOERROR".parse().ok();
+        resolvers.check.dns_address = "192.0.2.1".parse().ok();
+        settings.backends.push(resolvers);
         settings.backends[0].servers.push(crate::Server {
             name: "x".parse().unwrap(),
             address: "192.168.1.9:80".parse().ok(),

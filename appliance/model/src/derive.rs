@@ -6,6 +6,7 @@ use crate::certificate::Certificate;
 use crate::net::{Bind, BindAddress, Cidr, Endpoint};
 use crate::node::{Node, Role};
 use crate::persistence::CookieValue;
+use crate::rules::{Action, Rule};
 use crate::server::{SendProxy, Server, ServerHealth, ServerState};
 use crate::settings::Settings;
 use crate::site::{DEFAULT_SITE, Site};
@@ -31,6 +32,8 @@ pub struct Effective {
     pub frontends: Vec<DerivedFrontend>,
     /// The backends.
     pub backends: Vec<DerivedBackend>,
+    /// Connections of visitors at once; None: as many as there may be files.
+    pub maxconn: Option<u32>,
     /// The enabled virtual routers.
     pub vrrp: Vec<DerivedInstance>,
     /// The other nodes and where to reach them on port 1937, the wired address first.
@@ -95,6 +98,8 @@ pub struct DerivedBackend {
     pub backend: Backend,
     /// All its servers.
     pub servers: Vec<DerivedServer>,
+    /// So many requests are its full load, at least 1.
+    pub fullconn: u32,
 }
 
 /// A server of a backend.
@@ -116,6 +121,8 @@ pub struct DerivedServer {
     pub health: ServerHealth,
     /// Requests it gets at once; 0 for any number.
     pub maxconn: u32,
+    /// What this goes down to while its backend has little to do; 0 for no such thing.
+    pub minconn: u32,
     /// Requests that may wait for it; 0 for any number.
     pub maxqueue: u32,
     /// What tells it the visitor's address.
@@ -233,8 +240,13 @@ pub fn derive(settings: &Settings, node: &NodeId) -> Effective {
         backends: all
             .backends
             .iter()
-            .map(|b| DerivedBackend { backend: b.clone(), servers: servers_of(&all, b) })
+            .map(|b| DerivedBackend {
+                backend: b.clone(),
+                servers: servers_of(&all, b),
+                fullconn: fullconn(&all, b),
+            })
             .collect(),
+        maxconn: all.cluster.maxconn,
         vrrp: all
             .vrrp
             .iter()
@@ -262,6 +274,19 @@ fn derive_frontend(all: &Settings, frontend: &Frontend) -> DerivedFrontend {
         ssl: resolve(all, &ssl),
         certificates: named.cloned().collect(),
     }
+}
+
+/// A backend's full load, as HAProxy works it out where nobody says: a tenth of what the frontends
+/// take that may lead to it.
+fn fullconn(all: &Settings, backend: &Backend) -> u32 {
+    let leads_here = |f: &&Frontend| {
+        let by_rule =
+            |r: &Rule| matches!(&r.parsed().action, Action::UseBackend(to) if *to == backend.name);
+        f.default_backend == backend.name || f.rules.iter().any(by_rule)
+    };
+    let frontends = all.frontends.iter().filter(|f| f.enabled).filter(leads_here);
+    let sum = frontends.fold(0_u32, |sum, f| sum.saturating_add(f.maxconn));
+    backend.fullconn.unwrap_or_else(|| sum.div_ceil(10)).max(1)
 }
 
 fn derive_site(all: &Settings, own: Option<&Node>, site: &Site) -> DerivedSite {
@@ -375,6 +400,7 @@ fn derive_server(s: &Server, name: Name, address: Endpoint, node: Option<NodeId>
         hostname: s.hostname.clone().filter(|_| s.address.is_none()),
         health: s.health,
         maxconn: s.maxconn,
+        minconn: s.minconn,
         maxqueue: s.maxqueue,
         send_proxy: s.send_proxy,
         cookie: s.cookie.clone(),

@@ -1,11 +1,13 @@
 //! How servers are checked, under HAProxy's names.
 
+use crate::dns::{DnsCodes, DnsName, DnsType};
 use crate::error::BadValue;
 use crate::keyword::keywords;
 use crate::text::{CheckHost, CheckPath, CheckText};
 use crate::units::{Millis, Port};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// Health checks (HAProxy `server … check inter fall rise`, `option httpchk`, `http-check expect`,
@@ -42,6 +44,15 @@ pub struct Check {
     pub expect_status: Option<Statuses>,
     /// What a good answer contains (HAProxy `http-check expect string`).
     pub expect_string: Option<CheckText>,
+    /// Ask the DNS server for this name instead: by datagram, or by the connection that its visitors
+    /// use in mode tcp. None: no DNS check.
+    pub dns_name: Option<DnsName>,
+    /// What it is asked about the name.
+    pub dns_type: DnsType,
+    /// Codes of good answers. None: NOERROR.
+    pub dns_codes: Option<DnsCodes>,
+    /// The address a good answer contains. None: any answer will do.
+    pub dns_address: Option<IpAddr>,
     /// A 404 from a server that is up lets it finish what it has, without new visitors (HAProxy
     /// `http-check disable-on-404`): who removes the checked file takes the server out politely.
     pub disable_on_404: bool,
@@ -76,6 +87,10 @@ impl Default for Check {
             http_host: None,
             expect_status: None,
             expect_string: None,
+            dns_name: None,
+            dns_type: DnsType::A,
+            dns_codes: None,
+            dns_address: None,
             disable_on_404: false,
             agent_port: None,
             agent_inter: Millis::seconds(2),

@@ -20,6 +20,7 @@ mod config_line;
 mod decode;
 mod derive;
 mod difference;
+mod dns;
 mod edit;
 mod error;
 mod health_check;
@@ -57,6 +58,7 @@ pub use derive::{
     MirrorDuty, derive,
 };
 pub use difference::difference;
+pub use dns::{DnsCode, DnsCodes, DnsName, DnsType};
 pub use edit::{Edit, EditError, TakeBack};
 pub use error::BadValue;
 pub use health_check::{Check, CheckMethod, OnError, Statuses};

@@ -96,6 +96,9 @@ pub struct Server {
     pub backup: bool,
     /// Requests it gets at once; more wait (HAProxy `maxconn`). 0: as many as there are.
     pub maxconn: u32,
+    /// How far `maxconn` goes down while the backend has little to do: it grows with the backend's
+    /// requests and is reached at its `fullconn` (HAProxy `minconn`). 0: it is always `maxconn`.
+    pub minconn: u32,
     /// Requests that may wait for this very server (HAProxy `maxqueue`). 0: any number.
     pub maxqueue: u32,
     /// What tells it the visitor's address.

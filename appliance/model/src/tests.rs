@@ -6,7 +6,7 @@ pub(crate) fn reference() -> Settings {
     from_toml(REFERENCE, &Settings::default()).unwrap()
 }
 
-const REFERENCE: &str = r#"
+pub(crate) const REFERENCE: &str = r#"
 [cluster]
 floating_ip = "192.168.1.15/24"
 gateway = "192.168.1.1"
@@ -186,6 +186,29 @@ fn a_written_server_changes_the_derived_one() {
     let before = settings.clone();
     assert!(nobody.apply(&mut settings).is_err());
     assert_eq!(settings, before);
+}
+
+#[test]
+fn a_full_load_is_a_tenth_of_what_may_come() {
+    let mut settings = reference();
+    let full = |s: &Settings| derive(s, &id("lbmaster")).backends[0].fullconn;
+    assert_eq!(full(&settings), 200, "the default frontend alone");
+    let more = |maxconn, to: &str, rules: &[&str]| Frontend {
+        name: format!("f{maxconn}").parse().unwrap(),
+        maxconn,
+        default_backend: to.parse().unwrap(),
+        rules: rules.iter().map(|r| r.parse().unwrap()).collect(),
+        ..Frontend::default()
+    };
+    settings.frontends.push(more(31, "webservers", &[]));
+    assert_eq!(full(&settings), 204, "rounded up");
+    settings.frontends.push(more(100, "other", &["use_backend webservers if { path_beg /a }"]));
+    settings.frontends.push(more(1000, "other", &[]));
+    assert_eq!(full(&settings), 214);
+    let mut written = derive::default_backend();
+    written.fullconn = Some(7);
+    settings.backends.push(written);
+    assert_eq!(full(&settings), 7);
 }
 
 #[test]

@@ -26,11 +26,11 @@ impl<'a> Busy<'a> {
     fn server(backend: &'a Backend, index: usize) -> Option<Self> {
         let server = backend.servers.get(index)?;
         let live = &server.live;
-        match live.standing.maxconn(server.maxconn) {
+        match server.limit(backend) {
             0 => {
                 live.traffic.current.enter();
             }
-            limit if live.traffic.current.enter_below(u64::from(limit)) => {}
+            limit if live.traffic.current.enter_below(limit) => {}
             _ => return None,
         }
         live.traffic.total.up();

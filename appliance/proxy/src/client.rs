@@ -4,7 +4,6 @@
 use crate::answer;
 use crate::config::Frontend;
 use crate::exchange::{self, After};
-use crate::framing::Body;
 use crate::http2;
 use crate::log::{self, Line, TcpLine, Termination};
 use crate::message::Parsed;
@@ -17,7 +16,7 @@ use crate::tcp;
 use crate::timers::Timer;
 use crate::track::{Counts, Tracked};
 use crate::worker::Worker;
-use model::Mode;
+use model::{Millis, Mode};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddrV4;
 use std::pin::Pin;
@@ -91,13 +90,14 @@ enum Next {
 }
 
 /// A place among the frontend's `maxconn`.
-struct Slot {
+#[derive(Debug)]
+pub(crate) struct Slot {
     frontend: Arc<Frontend>,
     shared: Arc<Shared>,
 }
 
 impl Slot {
-    fn new(frontend: &Arc<Frontend>, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(frontend: &Arc<Frontend>, shared: &Arc<Shared>) -> Self {
         shared.connections.enter();
         frontend.live.traffic.current.enter();
         frontend.live.traffic.total.up();
@@ -107,7 +107,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.shared.connections.now() >= self.shared.maxconn {
+        if self.shared.connections.now() >= self.shared.maxconn() {
             self.shared.room.notify_waiters();
         }
         self.shared.connections.leave();
@@ -509,14 +509,13 @@ impl Client {
         }
     }
 
-    /// Waits for a body's start: all of it, its first chunk, or as much as HAProxy would look at.
-    /// Whoever does not send it in time is balanced without.
-    pub(crate) async fn await_content(&mut self, body: &Body) {
-        let limit = u64::from(self.frontend.settings.timeout_http_request.0);
-        self.timer.set(Some(self.worker.now().saturating_add(limit)));
+    /// Waits for the start of a body, or of all there is in mode tcp: until it is enough, or as much
+    /// as HAProxy would look at. Whoever does not send it in time is balanced without.
+    pub(crate) async fn await_content(&mut self, limit: Millis, enough: impl Fn(&[u8]) -> bool) {
+        self.timer.set(Some(self.worker.now().saturating_add(u64::from(limit.0))));
         let worker = Rc::clone(&self.worker);
         poll_fn(|cx| {
-            while self.pending.len() < CONTENT && !body.has_first(&self.pending) {
+            while self.pending.len() < CONTENT && !enough(&self.pending) {
                 let mut scratch = worker.scratch.borrow_mut();
                 let room = scratch.len().min(CONTENT);
                 let mut buffer = ReadBuf::new(&mut scratch[..room]);
@@ -535,7 +534,7 @@ impl Client {
     }
 
     /// Waits.
-    pub(crate) async fn pause(&self, time: model::Millis) {
+    pub(crate) async fn pause(&self, time: Millis) {
         self.timer.set(Some(self.worker.now().saturating_add(u64::from(time.0))));
         poll_fn(|cx| self.timer.poll(cx, self.worker.now())).await;
     }

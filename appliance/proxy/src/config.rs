@@ -1,6 +1,7 @@
 //! The settings as the workers use them: everything looked up, tied to what outlives them.
 
 use crate::balance::Algorithm;
+use crate::listen::{Kind, Place};
 use crate::live::{BackendLive, FrontendLive, ServerLive, lock};
 use crate::persist::stick::Changes;
 use crate::rules::Rules;
@@ -23,9 +24,9 @@ pub(crate) struct Config {
     pub(crate) generation: u64,
     pub(crate) frontends: Vec<Arc<Frontend>>,
     pub(crate) backends: Vec<Arc<Backend>>,
-    by_address: HashMap<SocketAddrV4, Arc<Frontend>>,
     /// What of the settings cannot be used, in sentences; the rest is.
     pub(crate) problems: Vec<String>,
+    by_place: HashMap<Place, Arc<Frontend>>,
 }
 
 /// A frontend.
@@ -48,6 +49,8 @@ pub(crate) struct Backend {
     pub(crate) generation: u64,
     pub(crate) settings: model::Backend,
     pub(crate) algorithm: Algorithm,
+    /// So many requests are its full load.
+    pub(crate) fullconn: u32,
     pub(crate) servers: Vec<Server>,
     pub(crate) live: Arc<BackendLive>,
 }
@@ -63,6 +66,7 @@ pub(crate) struct Server {
     pub(crate) hostname: Option<ServerHost>,
     pub(crate) health: ServerHealth,
     pub(crate) maxconn: u32,
+    pub(crate) minconn: u32,
     pub(crate) maxqueue: u32,
     pub(crate) send_proxy: SendProxy,
     /// Its name in the persistence cookie.
@@ -98,6 +102,27 @@ impl Server {
         }
     }
 
+    /// How many requests it may have at this moment; 0 for any number. With `minconn` it grows with
+    /// the backend's load, and with `slowstart` after a start (HAProxy `srv_dynamic_maxconn`).
+    pub(crate) fn limit(&self, backend: &Backend) -> u64 {
+        let most = u64::from(self.live.standing.maxconn(self.maxconn));
+        if most == 0 {
+            return 0;
+        }
+        let (least, full) = (u64::from(self.minconn), u64::from(backend.fullconn));
+        let mut limit = most;
+        if least > 0 && least < most {
+            let load = backend.live.traffic.current.now();
+            if load < full {
+                limit = (load * most / full).max(least);
+            }
+        }
+        match self.live.starting(backend.settings.slowstart.duration()) {
+            Some((since, whole)) => (limit * (100 * since / whole) / 100).max(1),
+            None => limit,
+        }
+    }
+
     /// May it be sent visitors who do not belong to it yet?
     pub(crate) fn takes_new(&self) -> bool {
         let standing = &self.live.standing;
@@ -111,9 +136,14 @@ impl Server {
 }
 
 impl Config {
-    /// Who listens at this address.
+    /// Whose the connections to this address are.
     pub(crate) fn at(&self, address: &SocketAddrV4) -> Option<&Arc<Frontend>> {
-        self.by_address.get(address)
+        self.by_place.get(&Place { kind: Kind::Tcp, address: *address })
+    }
+
+    /// Whose the datagrams to this address are.
+    pub(crate) fn at_udp(&self, address: &SocketAddrV4) -> Option<&Arc<Frontend>> {
+        self.by_place.get(&Place { kind: Kind::Udp, address: *address })
     }
 
     /// The frontend of this name.
@@ -121,9 +151,9 @@ impl Config {
         self.frontends.iter().find(|f| f.settings.name == *name)
     }
 
-    /// Every address to listen at.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> + '_ {
-        self.by_address.keys().copied()
+    /// Every place to listen at.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.by_place.keys().copied()
     }
 }
 
@@ -185,6 +215,7 @@ impl Registry {
                     hash_type: b.backend.hash_type,
                     factor: b.backend.hash_balance_factor,
                 },
+                fullconn: b.fullconn,
                 servers,
                 live,
             }));
@@ -209,7 +240,8 @@ impl Registry {
                 live,
             });
             for address in &f.listen {
-                config.by_address.entry(*address).or_insert_with(|| Arc::clone(&frontend));
+                let place = Place::new(f.frontend.mode, *address);
+                config.by_place.entry(place).or_insert_with(|| Arc::clone(&frontend));
             }
             config.frontends.push(frontend);
         }
@@ -236,6 +268,7 @@ fn server(derived: &DerivedServer, live: Arc<ServerLive>) -> Server {
         hostname: derived.hostname.clone(),
         health: derived.health,
         maxconn: derived.maxconn,
+        minconn: derived.minconn,
         maxqueue: derived.maxqueue,
         send_proxy: derived.send_proxy,
         cookie: derived

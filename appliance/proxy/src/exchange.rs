@@ -214,7 +214,7 @@ async fn try_servers(
     let mut again = None;
     loop {
         // Who is led to one server waits for this one, unless its queue is full.
-        let own = plan.as_ref().and_then(|p| p.server).filter(|own| Some(*own) != avoid);
+        let own = plan.as_ref().and_then(Plan::server).filter(|own| Some(*own) != avoid);
         let usable = |i: &usize| backend.servers.get(*i).is_some_and(|s| s.live.is_up());
         let led = again.or(own);
         let bound = led.is_some() || hash.is_some();
@@ -354,7 +354,8 @@ async fn hash(client: &mut Client, ticket: &Ticket, backend: &Backend) -> Option
         return None;
     }
     if key::wants_content(balance, &ticket.head) {
-        client.await_content(&ticket.request.body).await;
+        let limit = client.frontend.settings.timeout_http_request;
+        client.await_content(limit, |data| ticket.request.body.has_first(data)).await;
     }
     let asker = key::Asker {
         head: &ticket.head,
@@ -552,7 +553,7 @@ async fn relay(
         }
         End::Upgraded => {
             let early = std::mem::take(&mut client.pending);
-            let silence = u64::from(backend.settings.timeout_tunnel.0);
+            let silence = tunnel::Silence::of(&client.frontend.settings, &backend.settings);
             let (timer, ends) = (&client.timer, (&mut client.io, &mut upstream.io));
             let moved = tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
             let tunnel::Moved { up, down, end } = moved;

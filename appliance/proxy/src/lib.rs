@@ -73,6 +73,7 @@ mod timers;
 mod tls;
 mod track;
 mod tunnel;
+mod udp;
 mod visits;
 mod worker;
 

@@ -1,38 +1,98 @@
 //! Listening sockets, and who is in the way when there can be none.
 
+use model::Mode;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// What arrives at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// A place to listen at. The ports of TCP and UDP are not the same ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddrV4,
+}
+
+impl Place {
+    pub(crate) const fn new(mode: Mode, address: SocketAddrV4) -> Self {
+        let kind = match mode {
+            Mode::Udp => Kind::Udp,
+            Mode::Http | Mode::Tcp => Kind::Tcp,
+        };
+        Self { kind, address }
+    }
+
+    /// Do they share a port?
+    pub(crate) fn shares_port(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.address.port() == other.address.port()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.kind == Kind::Udp { " (UDP)" } else { "" };
+        write!(f, "{}{kind}", self.address)
+    }
+}
+
+/// A socket that visitors arrive at.
+#[derive(Debug)]
+pub(crate) enum Listening {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
 /// Opens one listening socket. Each thread has one of its own at the same address; the kernel
 /// spreads connections over them (`SO_REUSEPORT`). The address need not be held by this node
 /// (`IP_FREEBIND`): the floating IP may be elsewhere.
-pub(crate) fn open(address: SocketAddrV4) -> io::Result<TcpListener> {
-    let socket = bind(address, true)?;
+pub(crate) fn open(place: Place) -> io::Result<Listening> {
+    let socket = bind(place, true)?;
+    if place.kind == Kind::Udp {
+        return Ok(Listening::Udp(socket.into()));
+    }
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(Listening::Tcp(socket.into()))
 }
 
 /// Could this address be bound? `shared`: we listen on the port already.
-pub(crate) fn probe(address: SocketAddrV4, shared: bool) -> io::Result<()> {
-    // Without listening nobody can be taken into a queue that is then thrown away.
-    bind(address, shared).map(drop)
+pub(crate) fn probe(place: Place, shared: bool) -> io::Result<()> {
+    // Without listening nobody can be taken into a queue that is then thrown away. Datagrams come
+    // to any socket that is bound: of those we have, this one takes some for a moment.
+    bind(place, shared).map(drop)
 }
 
-fn bind(address: SocketAddrV4, share: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+fn bind(place: Place, share: bool) -> io::Result<Socket> {
+    let (kind, protocol) = match place.kind {
+        Kind::Tcp => (Type::STREAM, Protocol::TCP),
+        Kind::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::IPV4, kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
     socket.set_reuse_port(share)?;
     socket.set_freebind_v4(true)?;
-    // Accepted connections inherit it.
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
+    match place.kind {
+        Kind::Tcp => {
+            socket.set_reuse_address(true)?;
+            // Accepted connections inherit it.
+            socket.set_tcp_nodelay(true)?;
+        }
+        Kind::Udp => crate::udp::socket::prepare(&socket)?,
+    }
+    socket.bind(&place.address.into())?;
     Ok(socket)
 }
 
@@ -88,9 +148,13 @@ pub(crate) enum Holder {
 }
 
 /// Looks in /proc for who listens where this address would.
-pub(crate) fn holder(address: SocketAddrV4) -> Holder {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-    let inodes: Vec<String> = table.lines().filter_map(|l| in_the_way(l, address)).collect();
+pub(crate) fn holder(place: Place) -> Holder {
+    let table = match place.kind {
+        Kind::Tcp => "/proc/net/tcp",
+        Kind::Udp => "/proc/net/udp",
+    };
+    let table = std::fs::read_to_string(table).unwrap_or_default();
+    let inodes: Vec<String> = table.lines().filter_map(|l| in_the_way(l, place)).collect();
     let mut found = Holder::Unknown;
     if inodes.is_empty() {
         return found;
@@ -112,9 +176,11 @@ pub(crate) fn holder(address: SocketAddrV4) -> Holder {
     found
 }
 
-/// The inode of a listening socket in one line of /proc/net/tcp, if it is in the way.
-fn in_the_way(line: &str, address: SocketAddrV4) -> Option<String> {
-    const LISTEN: &str = "0A";
+/// The inode of a listening socket in one line of /proc/net/tcp or udp, if it is in the way.
+fn in_the_way(line: &str, place: Place) -> Option<String> {
+    // The states LISTEN, and CLOSE for a socket of datagrams that is connected to nobody.
+    let listens = if place.kind == Kind::Udp { "07" } else { "0A" };
+    let address = place.address;
     let mut columns = line.split_whitespace();
     let (local, state) = (columns.nth(1)?, columns.nth(1)?);
     let inode = columns.nth(5)?;
@@ -123,7 +189,7 @@ fn in_the_way(line: &str, address: SocketAddrV4) -> Option<String> {
     let ip = Ipv4Addr::from(u32::from_str_radix(ip, 16).ok()?.to_ne_bytes());
     let port = u16::from_str_radix(port, 16).ok()?;
     let same = ip == *address.ip() || ip.is_unspecified() || address.ip().is_unspecified();
-    (state == LISTEN && port == address.port() && same).then(|| inode.to_owned())
+    (state == listens && port == address.port() && same).then(|| inode.to_owned())
 }
 
 fn holds(process: &Path, inodes: &[String]) -> bool {
@@ -136,12 +202,12 @@ fn holds(process: &Path, inodes: &[String]) -> bool {
 }
 
 /// Why this address cannot be listened at, for the operator.
-pub(crate) fn explain(address: SocketAddrV4, error: &io::Error) -> String {
-    let port = address.port();
+pub(crate) fn explain(place: Place, error: &io::Error) -> String {
+    let (address, port) = (place, place.address.port());
     if error.kind() != io::ErrorKind::AddrInUse {
         return format!("cannot listen on {address}: {error}");
     }
-    match holder(address) {
+    match holder(place) {
         Holder::Process { name, pid } => format!(
             "port {port} is taken by {name} (process {pid}), so nothing can listen on {address}; \
              stop it or choose another port"
@@ -161,24 +227,35 @@ pub(crate) fn explain(address: SocketAddrV4, error: &io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn local(port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    fn at(ip: Ipv4Addr, port: u16) -> Place {
+        Place::new(Mode::Http, SocketAddrV4::new(ip, port))
+    }
+
+    fn local(port: u16) -> Place {
+        at(Ipv4Addr::LOCALHOST, port)
+    }
+
+    fn listener(place: Place) -> io::Result<TcpListener> {
+        match open(place)? {
+            Listening::Tcp(listener) => Ok(listener),
+            Listening::Udp(_) => panic!("datagrams"),
+        }
     }
 
     #[test]
     fn an_address_of_another_node_can_be_listened_at() {
-        let elsewhere = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 15), 0);
-        assert!(open(elsewhere).is_ok());
+        let elsewhere = at(Ipv4Addr::new(192, 0, 2, 15), 0);
+        assert!(listener(elsewhere).is_ok());
     }
 
     #[test]
     fn who_is_in_the_way_is_named() {
-        let other = TcpListener::bind(local(0)).unwrap();
+        let other = TcpListener::bind(local(0).address).unwrap();
         let address = local(other.local_addr().unwrap().port());
         let error = probe(address, false).unwrap_err();
         assert_eq!(holder(address), Holder::Ourselves);
         assert!(explain(address, &error).contains("another part of this appliance"));
-        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, address.port());
+        let any = at(Ipv4Addr::UNSPECIFIED, address.address.port());
         assert_eq!(holder(any), Holder::Ourselves);
         drop(other);
         assert!(probe(address, false).is_ok());
@@ -195,7 +272,7 @@ mod tests {
         };
         assert_eq!(in_the_way(&line, local(8080)), Some("12345".to_owned()));
         assert_eq!(in_the_way(&line, local(8081)), None);
-        let other = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 8080);
+        let other = at(Ipv4Addr::new(10, 0, 0, 1), 8080);
         assert_eq!(in_the_way(&line, other), None);
         assert_eq!(in_the_way("sl  local_address", local(1)), None);
     }
@@ -204,7 +281,7 @@ mod tests {
     fn a_closing_listener_keeps_new_connections_out() {
         use std::net::TcpStream;
         use std::time::Duration;
-        let listener = open(local(0)).unwrap();
+        let listener = listener(local(0)).unwrap();
         let address = listener.local_addr().unwrap();
         let early = TcpStream::connect(address).unwrap();
         refuse_new(&listener).unwrap();

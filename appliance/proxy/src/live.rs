@@ -262,7 +262,7 @@ impl BackendLive {
         turn.1.pick(hash, avoid, |index| {
             let (server, live) = (&backend.servers[index], &backend.servers[index].live);
             let running = live.traffic.current.now();
-            let limit = u64::from(live.standing.maxconn(server.maxconn));
+            let limit = server.limit(backend);
             let room = limit == 0 || running < limit;
             // Whoever looks for the least loaded one finds a full one last. A balance factor
             // compares with the average, which this must not upset.
@@ -380,17 +380,23 @@ impl ServerLive {
     /// How much of its weight counts at this moment: 16 for all of it, less while it starts slowly
     /// after it was down (HAProxy `slowstart`).
     pub(crate) fn sixteenths(&self, slowstart: Duration) -> u32 {
+        let Some((since, whole)) = self.starting(slowstart) else { return SCALE };
+        let part = (u64::from(SCALE) * since + whole) / whole;
+        u32::try_from(part).unwrap_or(SCALE).clamp(1, SCALE)
+    }
+
+    /// While it starts slowly: for how many seconds it has, and of how many.
+    pub(crate) fn starting(&self, slowstart: Duration) -> Option<(u64, u64)> {
         if slowstart.is_zero() {
-            return SCALE;
+            return None;
         }
         let uptime = lock(&self.checked).uptime;
         // Never at the start: nobody else could take the load.
         if uptime.downs == 0 || !uptime.up {
-            return SCALE;
+            return None;
         }
         let (whole, since) = (slowstart.as_secs().max(1), uptime.since.elapsed().as_secs());
-        let part = (u64::from(SCALE) * since.min(whole) + whole) / whole;
-        u32::try_from(part).unwrap_or(SCALE).clamp(1, SCALE)
+        (since < whole).then_some((since, whole))
     }
 
     /// Not down: it may be sent what belongs to it.

@@ -38,7 +38,7 @@ impl Termination {
     pub(crate) const SERVER_DATA_SLOW: Self = Self(*b"sD");
     /// The client went away before the response's head.
     pub(crate) const CLIENT_HEAD: Self = Self(*b"CH");
-    /// The client was silent in its request's body for too long.
+    /// The client was silent in its request's body, or in a tunnel, for too long.
     pub(crate) const CLIENT_BODY_SLOW: Self = Self(*b"cD");
     /// The server was marked down, or its sessions were shut down, before the response's head.
     pub(crate) const KILLED_HEAD: Self = Self(*b"DH");
@@ -46,6 +46,10 @@ impl Termination {
     pub(crate) const KILLED_DATA: Self = Self(*b"DD");
     /// The client went away in the transfer.
     pub(crate) const CLIENT_DATA: Self = Self(*b"CD");
+    /// There was no room for it anywhere.
+    pub(crate) const NO_ROOM: Self = Self(*b"RC");
+    /// It had to make room for another.
+    pub(crate) const NO_ROOM_DATA: Self = Self(*b"RD");
 }
 
 /// One line's content.

@@ -1,14 +1,13 @@
 //! Before a change: would its new listening addresses be free, and can its new certificates be
 //! shown?
 
-use crate::listen::{self, Holder};
+use crate::listen::{self, Holder, Place};
 use crate::tls;
 use control::{Obstacle, Preflight, Snapshot};
 use model::{Problem, Role, Settings};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::net::SocketAddrV4;
 use std::pin::Pin;
 
 /// The proxy's say before a change.
@@ -30,7 +29,7 @@ impl Preflight for Asked {
             if !problems.is_empty() {
                 return Err(Obstacle::Settings(problems));
             }
-            Ok(look(&addresses(current), &addresses(next))?)
+            Ok(look(&places(current), &places(next))?)
         })
     }
 }
@@ -51,22 +50,26 @@ fn certificates(current: &Settings, next: &Settings) -> Vec<Problem> {
     problems
 }
 
-fn addresses(snapshot: &Snapshot) -> BTreeSet<SocketAddrV4> {
+fn places(snapshot: &Snapshot) -> BTreeSet<Place> {
     let effective = &snapshot.effective;
     let frontends = effective.frontends.iter().filter(|_| effective.is(Role::Balancer));
-    frontends.flat_map(|f| f.listen.iter().copied()).collect()
+    let listen = |f: &model::DerivedFrontend| {
+        let mode = f.frontend.mode;
+        f.listen.clone().into_iter().map(move |address| Place::new(mode, address))
+    };
+    frontends.flat_map(listen).collect()
 }
 
-fn look(current: &BTreeSet<SocketAddrV4>, next: &BTreeSet<SocketAddrV4>) -> Result<(), String> {
-    for address in next.difference(current) {
-        let shared = current.iter().any(|c| c.port() == address.port());
-        let Err(error) = listen::probe(*address, shared) else { continue };
+fn look(current: &BTreeSet<Place>, next: &BTreeSet<Place>) -> Result<(), String> {
+    for place in next.difference(current) {
+        let shared = current.iter().any(|c| c.shares_port(place));
+        let Err(error) = listen::probe(*place, shared) else { continue };
         // Another part of the appliance may be about to give the port up in this very change;
         // if it does not, model::check knows.
-        if error.kind() == ErrorKind::AddrInUse && listen::holder(*address) == Holder::Ourselves {
+        if error.kind() == ErrorKind::AddrInUse && listen::holder(*place) == Holder::Ourselves {
             continue;
         }
-        return Err(listen::explain(*address, &error));
+        return Err(listen::explain(*place, &error));
     }
     Ok(())
 }

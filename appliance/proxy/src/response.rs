@@ -138,7 +138,8 @@ fn build(
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
     for h in headers {
-        let keep = match known(h.name) {
+        let kind = known(h.name);
+        let keep = match kind {
             Known::Other
             | Known::Host
             | Known::Expect
@@ -151,7 +152,9 @@ fn build(
             Known::Upgrade => switching || status == 426,
             _ => false,
         };
-        if keep && !(connection.names && is_named(headers, h.name)) {
+        // `Upgrade` is always named, and named again below.
+        let named = || connection.names && is_named(headers, h.name);
+        if keep && (kind == Known::Upgrade || !named()) {
             put_field(out, h.name.as_bytes(), h.value);
         }
     }
@@ -270,6 +273,9 @@ mod tests {
         assert!(read("HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n", ws).is_err());
         let good = "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
         assert!(read(good, ws).unwrap().1.contains("Connection: upgrade\r\n"));
+        let more = good.replace("\r\nSec", "\r\nConnection: Upgrade, X-Priv\r\nX-Priv: 1\r\nSec");
+        let (_, out) = read(&more, ws).unwrap();
+        assert!(out.contains("Upgrade: websocket\r\n") && !out.contains("X-Priv"), "{out}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The manager: turns snapshots into listeners, workers and checks, and watches over them.
 
 use crate::check::{self, Checks};
-use crate::listen;
+use crate::listen::{self, Place};
 use crate::live::lock;
 use crate::shared::Shared;
 use crate::status;
@@ -9,7 +9,6 @@ use crate::worker::{self, Order};
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver};
 use model::{Effective, Revision, Role};
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -27,8 +26,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Outside {
     pub(crate) shared: Arc<Shared>,
-    /// Addresses that are listened at.
-    pub(crate) open: Mutex<BTreeSet<SocketAddrV4>>,
+    /// Places that are listened at.
+    pub(crate) open: Mutex<BTreeSet<Place>>,
     pub(crate) ready: watch::Sender<bool>,
     /// Until when requests may finish; None while nobody wants to stop.
     pub(crate) stop_by: watch::Sender<Option<Instant>>,
@@ -73,6 +72,7 @@ impl Wanted {
         let effective = Effective {
             frontends: all.frontends.clone(),
             backends: all.backends.clone(),
+            maxconn: all.maxconn,
             ..Effective::default()
         };
         Self { balancer: true, effective }
@@ -122,6 +122,7 @@ impl Manager {
         let shared = Arc::clone(&self.outside.shared);
         if !same {
             let config = Arc::new(shared.registry.build(&wanted.effective, Instant::now()));
+            shared.limit_connections(wanted.effective.maxconn);
             shared.active.store(wanted.balancer, Release);
             shared.publish(Arc::clone(&config));
             self.checks.set(&shared, self.reporter.board(), &config.backends);
@@ -137,24 +138,24 @@ impl Manager {
     fn listen(&mut self) {
         let shared = Arc::clone(&self.outside.shared);
         let config = shared.config();
-        let wanted: BTreeSet<SocketAddrV4> = config.addresses().collect();
+        let wanted: BTreeSet<Place> = config.places().collect();
         let mut open = lock(&self.outside.open).clone();
         let gone: Vec<_> = open.difference(&wanted).copied().collect();
-        for address in gone {
-            self.tell(|| Some(Order::Close(address)));
-            open.remove(&address);
+        for place in gone {
+            self.tell(|| Some(Order::Close(place)));
+            open.remove(&place);
         }
         let mut problem = None;
         if !wanted.is_empty() {
             problem = self.hire(&open).err();
         }
-        for address in wanted {
-            if problem.is_some() || open.contains(&address) {
+        for place in wanted {
+            if problem.is_some() || open.contains(&place) {
                 continue;
             }
-            match self.open(address, &open) {
+            match self.open(place, &open) {
                 Ok(()) => {
-                    open.insert(address);
+                    open.insert(place);
                 }
                 Err(reason) => problem = Some(reason),
             }
@@ -167,22 +168,21 @@ impl Manager {
         self.judge();
     }
 
-    /// Opens an address on every worker, or on none.
-    fn open(&self, address: SocketAddrV4, open: &BTreeSet<SocketAddrV4>) -> Result<(), String> {
-        let explain = |error: std::io::Error| listen::explain(address, &error);
+    /// Opens a place on every worker, or on none.
+    fn open(&self, place: Place, open: &BTreeSet<Place>) -> Result<(), String> {
+        let explain = |error: std::io::Error| listen::explain(place, &error);
         // A foreign program that shares its port as we do would get half of the visitors.
-        if !open.iter().any(|a| a.port() == address.port()) {
-            if let Err(error) = listen::probe(address, false) {
-                if listen::holder(address) != listen::Holder::Ourselves {
+        if !open.iter().any(|other| other.shares_port(&place)) {
+            if let Err(error) = listen::probe(place, false) {
+                if listen::holder(place) != listen::Holder::Ourselves {
                     return Err(explain(error));
                 }
             }
         }
-        let sockets: Result<Vec<_>, _> =
-            self.workers.iter().map(|_| listen::open(address)).collect();
+        let sockets: Result<Vec<_>, _> = self.workers.iter().map(|_| listen::open(place)).collect();
         let mut sockets = sockets.map_err(explain)?.into_iter();
-        self.tell(|| Some(Order::Open(address, sockets.next()?)));
-        tracing::info!("listening on {address}");
+        self.tell(|| Some(Order::Open(place, sockets.next()?)));
+        tracing::info!("listening on {place}");
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Manager {
     }
 
     /// Starts the workers that are missing, with all listeners that are open.
-    fn hire(&mut self, open: &BTreeSet<SocketAddrV4>) -> Result<(), String> {
+    fn hire(&mut self, open: &BTreeSet<Place>) -> Result<(), String> {
         let shared = &self.outside.shared;
         for index in 0..shared.threads() {
             let dead = match self.workers.get(index) {
@@ -218,9 +218,9 @@ impl Manager {
                     }
                 })
                 .map_err(|e| format!("a balancing thread cannot be started: {e}"))?;
-            for address in open {
-                let socket = listen::open(*address).map_err(|e| listen::explain(*address, &e))?;
-                let _ = orders.send(Order::Open(*address, socket));
+            for place in open {
+                let socket = listen::open(*place).map_err(|e| listen::explain(*place, &e))?;
+                let _ = orders.send(Order::Open(*place, socket));
             }
             let member = Member { orders, thread };
             match self.workers.get_mut(index) {
@@ -304,8 +304,8 @@ impl Manager {
         shared.draining.store(true, Release);
         shared.look_again();
         let open = std::mem::take(&mut *lock(&self.outside.open));
-        for address in open {
-            self.tell(|| Some(Order::Close(address)));
+        for place in open {
+            self.tell(|| Some(Order::Close(place)));
         }
         let farewell = Instant::now() + FAREWELL;
         loop {

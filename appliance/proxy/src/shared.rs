@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     /// Connections of visitors.
     pub(crate) connections: Gauge,
     /// The most of them (HAProxy's global `maxconn`).
-    pub(crate) maxconn: u64,
+    maxconn: AtomicU64,
     /// Wakes listeners that wait because there are as many.
     pub(crate) room: Notify,
     pub(crate) accept_errors: Counter,
@@ -57,7 +57,7 @@ impl Shared {
             health_epoch: AtomicU64::new(0),
             listeners: AtomicUsize::new(0),
             connections: Gauge::default(),
-            maxconn: most_connections(),
+            maxconn: AtomicU64::new(most_connections()),
             room: Notify::new(),
             accept_errors: Counter::default(),
             draining: AtomicBool::new(false),
@@ -78,6 +78,25 @@ impl Shared {
         *lock(&self.config) = config;
         self.generation.store(generation, Ordering::Release);
         self.look_again();
+    }
+
+    /// The most connections of visitors.
+    pub(crate) fn maxconn(&self) -> u64 {
+        self.maxconn.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what the settings say about it, as far as the limit of open files allows.
+    pub(crate) fn limit_connections(&self, wanted: Option<u32>) {
+        let most = most_connections();
+        let wanted = wanted.map_or(most, u64::from);
+        if wanted > most {
+            tracing::warn!(
+                "maxconn {wanted} needs more open files than the system allows; \
+                 at most {most} visitors are let in at once"
+            );
+        }
+        self.maxconn.store(wanted.min(most), Ordering::Relaxed);
+        self.room.notify_waiters();
     }
 
     /// Has every waiting request look at its server again.

@@ -1,6 +1,7 @@
 //! The live state in the words of the model.
 
 use crate::config::{Backend, Config, Frontend, Server};
+use crate::listen::Place;
 use crate::live::{Traffic, lock};
 use crate::shared::Shared;
 use crate::standing::Verdict;
@@ -10,11 +11,10 @@ use model::status::{
     TrafficCounters,
 };
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
 use std::time::Instant;
 
 /// Everything, at this moment.
-pub(crate) fn proxy(shared: &Shared, open: &BTreeSet<SocketAddrV4>, threads: usize) -> ProxyStatus {
+pub(crate) fn proxy(shared: &Shared, open: &BTreeSet<Place>, threads: usize) -> ProxyStatus {
     let config: &Config = &shared.config();
     let now = Instant::now();
     let mut ids = 1..;
@@ -23,7 +23,7 @@ pub(crate) fn proxy(shared: &Shared, open: &BTreeSet<SocketAddrV4>, threads: usi
         frontends: config.frontends.iter().map(|f| frontend(f, id(), open)).collect(),
         backends: config.backends.iter().map(|b| backend(b, id(), shared, now)).collect(),
         curr_conns: shared.connections.now(),
-        maxconn: shared.maxconn,
+        maxconn: shared.maxconn(),
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
     }
 }
@@ -52,14 +52,17 @@ fn http(t: &Traffic) -> HttpCounters {
     }
 }
 
-fn frontend(f: &Frontend, iid: u32, open: &BTreeSet<SocketAddrV4>) -> FrontendStatus {
+fn frontend(f: &Frontend, iid: u32, open: &BTreeSet<Place>) -> FrontendStatus {
     let live = &f.live;
     FrontendStatus {
         name: f.settings.name.clone(),
         iid,
         mode: f.settings.mode,
         bind: f.settings.bind.clone(),
-        open: !f.listen.is_empty() && f.listen.iter().all(|a| open.contains(a)),
+        open: !f.listen.is_empty() && {
+            let listens = |a: &_| open.contains(&Place::new(f.settings.mode, *a));
+            f.listen.iter().all(listens)
+        },
         slim: f.settings.maxconn,
         traffic: traffic(&live.traffic),
         http: http(&live.traffic),

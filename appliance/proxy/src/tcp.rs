@@ -6,8 +6,9 @@ use crate::client::Client;
 use crate::config::Backend;
 use crate::exchange::{NotConnected, connect, introduce};
 use crate::log::{TcpLine, Termination};
+use crate::persist::{self, Keep, Plan};
 use crate::shared::Shared;
-use crate::tunnel::{self, End};
+use crate::tunnel::{self, End, Silence};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -86,18 +87,29 @@ pub(crate) async fn run(client: &mut Client) {
 }
 
 async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story) -> Termination {
-    // Of all an algorithm may look at there is only the address here.
-    let asker = key::Asker { head: &[], source: *client.peer.ip(), content: &[] };
-    let hash = key::of(&backend.settings.balance, backend.settings.hash_type, &asker);
+    let algorithm = &backend.settings.balance;
+    if key::wants_more(algorithm, &client.pending) {
+        let limit = client.frontend.settings.inspect_delay;
+        client.await_content(limit, |data| !key::wants_more(algorithm, data)).await;
+    }
+    // There are no requests to look at here.
+    let source = *client.peer.ip();
+    let asker = key::Asker { head: &[], source, content: &client.pending };
+    let hash = key::of(algorithm, backend.settings.hash_type, &asker);
+    let now = client.worker.now();
+    let plan = persist::plan(backend, &mut Vec::new(), source, 0, now);
+    let own = plan.as_ref().and_then(Plan::server);
     let mut avoid = None;
     let mut again = None;
     let mut failure = Termination::NO_SERVER;
     loop {
         // Who is led to one server waits for this one.
-        let bound = again.is_some() || hash.is_some();
+        let led = again.or(own.filter(|own| Some(*own) != avoid));
+        let bound = led.is_some() || hash.is_some();
+        let usable = |i: &usize| backend.servers.get(*i).is_some_and(|s| s.live.is_up());
         let pick = |anyone: bool| {
-            let again = again.filter(|_| !anyone);
-            again.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
+            let led = led.filter(|i| !anyone && usable(i));
+            led.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
         };
         let Admitted { index, busy: _busy, waited, before } =
             match admit(client, backend, bound, story.waiting, pick).await {
@@ -144,6 +156,9 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
                 let took = client.worker.now() - begun;
                 story.connected_ms = Some(took);
                 server.live.connect_time.add(took);
+                if let Some(plan) = &plan {
+                    Keep { plan, backend, server: index, wall_s: 0, now_ms: now }.learn(&[]);
+                }
                 let termination = relay(client, backend, index, &mut io, story).await;
                 server.live.total_time.add(client.worker.now() - story.began);
                 return termination;
@@ -177,7 +192,7 @@ async fn relay(
     let live = &backend.servers[index].live;
     let worker = Rc::clone(&client.worker);
     let early = std::mem::take(&mut client.pending);
-    let silence = u64::from(backend.settings.timeout_tunnel.0);
+    let silence = Silence::of(&client.frontend.settings, &backend.settings);
     let (timer, ends) = (&client.timer, (&mut client.io, io));
     let moved = tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
     for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
@@ -195,7 +210,8 @@ async fn relay(
             live.server_aborts.up();
             Termination::SERVER_DATA
         }
-        End::Silent => Termination::SERVER_DATA_SLOW,
+        End::ClientSilent => Termination::CLIENT_BODY_SLOW,
+        End::ServerSilent => Termination::SERVER_DATA_SLOW,
         End::Killed => {
             live.server_aborts.up();
             Termination::KILLED_DATA

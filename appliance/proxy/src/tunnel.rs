@@ -7,6 +7,7 @@ use crate::standing::Standing;
 use crate::stream::{Stream, Wire};
 use crate::timers::Timer;
 use crate::worker::Worker;
+use model::Millis;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
@@ -33,8 +34,10 @@ pub(crate) enum End {
     ClientFailed,
     /// The server's connection failed.
     ServerFailed,
-    /// Nothing moved for too long.
-    Silent,
+    /// The client was silent for too long.
+    ClientSilent,
+    /// The server was silent for too long.
+    ServerSilent,
     /// The server's connections are broken off.
     Killed,
 }
@@ -47,20 +50,68 @@ pub(crate) struct Moved {
     pub(crate) end: End,
 }
 
+/// How long either side may be silent, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silence {
+    client: u64,
+    server: u64,
+    /// The same for a side where one direction has ended.
+    client_fin: u64,
+    server_fin: u64,
+}
+
+impl Silence {
+    /// As HAProxy has it: `timeout tunnel` stands for the time-outs of both sides, `client-fin` and
+    /// `server-fin` for any other once one direction has ended.
+    pub(crate) fn of(frontend: &model::Frontend, backend: &model::Backend) -> Self {
+        let either =
+            |own: Millis| if backend.timeout_tunnel.0 > 0 { backend.timeout_tunnel } else { own };
+        let (client, server) = (either(frontend.timeout_client), either(backend.timeout_server));
+        let ms = |t: Millis| u64::from(t.0);
+        Self {
+            client: ms(client),
+            server: ms(server),
+            client_fin: ms(frontend.timeout_client_fin.unwrap_or(client)),
+            server_fin: ms(backend.timeout_server_fin.unwrap_or(server)),
+        }
+    }
+
+    /// After how long whose silence ends it all: a side counts while something is expected of it,
+    /// to send or to take.
+    fn limit(&self, up: &Way, down: &Way) -> (u64, End) {
+        let half = up.ended || down.ended;
+        let (client, server) =
+            if half { (self.client_fin, self.server_fin) } else { (self.client, self.server) };
+        let client = (!up.ended || down.is_waiting()).then_some((client, End::ClientSilent));
+        let server = (!down.ended || up.is_waiting()).then_some((server, End::ServerSilent));
+        let sooner = client.into_iter().chain(server).min_by_key(|(limit, _)| *limit);
+        sooner.unwrap_or((self.client, End::ClientSilent))
+    }
+}
+
+impl Way {
+    /// Is there something that the other side has not taken yet?
+    fn is_waiting(&self) -> bool {
+        self.at < self.waiting.len()
+            || self.unflushed
+            || self.pipe.as_ref().is_some_and(|p| p.filled() > 0)
+    }
+}
+
 enum Failed {
     Reading,
     Writing,
 }
 
-/// Copies until both sides have closed, one fails, nothing moves for `silence` milliseconds or the
-/// server's connections are broken off.
+/// Copies until both sides have closed, one fails, nothing moves for as long as `silence` says or
+/// the server's connections are broken off.
 pub(crate) async fn run(
     worker: &Worker,
     timer: &Timer,
     standing: &Standing,
     (client, server): (&mut Stream, &mut TcpStream),
     early: Vec<u8>,
-    silence: u64,
+    silence: Silence,
 ) -> Moved {
     let ended = standing.ended();
     let mut up = Way { waiting: early, ..Way::default() };
@@ -91,8 +142,9 @@ pub(crate) async fn run(
             }
             seen = now;
         }
-        timer.set(Some(seen.saturating_add(silence)));
-        timer.poll(cx, now).map(|()| End::Silent)
+        let (limit, end) = silence.limit(&up, &down);
+        timer.set(Some(seen.saturating_add(limit)));
+        timer.poll(cx, now).map(|()| end)
     })
     .await;
     for pipe in [up.pipe.take(), down.pipe.take()].into_iter().flatten() {

@@ -2,11 +2,13 @@
 
 use crate::client;
 use crate::config::{Config, Frontend};
+use crate::listen::{Listening, Place};
 use crate::pool::Pool;
 use crate::shared::Shared;
 use crate::splice::Pipes;
 use crate::stream::Stream;
 use crate::timers::Timers;
+use crate::udp;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -14,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -33,10 +35,10 @@ const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
 /// What the manager tells a worker.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Accept connections from this listener.
-    Open(SocketAddrV4, std::net::TcpListener),
+    /// Take visitors from this socket.
+    Open(Place, Listening),
     /// Accept what waits, then close.
-    Close(SocketAddrV4),
+    Close(Place),
     /// End.
     Stop,
 }
@@ -122,7 +124,7 @@ pub(crate) fn run(
 async fn obey(worker: Rc<Worker>, index: usize, mut orders: mpsc::UnboundedReceiver<Order>) {
     let mut tasks = JoinSet::new();
     tasks.spawn_local(tick(Rc::clone(&worker), index));
-    let mut listeners: HashMap<SocketAddrV4, Rc<Notify>> = HashMap::new();
+    let mut listeners: HashMap<Place, Rc<Notify>> = HashMap::new();
     loop {
         let order = tokio::select! {
             order = orders.recv() => order,
@@ -136,30 +138,46 @@ async fn obey(worker: Rc<Worker>, index: usize, mut orders: mpsc::UnboundedRecei
             }
         };
         match order {
-            Some(Order::Open(address, listener)) => match TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    let close = Rc::new(Notify::new());
-                    let counted = Counted::new(&worker.shared);
-                    let closing = Rc::clone(&close);
-                    tasks.spawn_local(accept(
-                        Rc::clone(&worker),
-                        listener,
-                        address,
-                        closing,
-                        counted,
-                    ));
-                    listeners.insert(address, close);
+            Some(Order::Open(place, socket)) => {
+                let close = Rc::new(Notify::new());
+                match open(&mut tasks, &worker, place.address, socket, &close) {
+                    Ok(()) => {
+                        listeners.insert(place, close);
+                    }
+                    Err(error) => tracing::error!("cannot take visitors at {place}: {error}"),
                 }
-                Err(error) => tracing::error!("cannot accept connections at {address}: {error}"),
-            },
-            Some(Order::Close(address)) => {
-                if let Some(close) = listeners.remove(&address) {
+            }
+            Some(Order::Close(place)) => {
+                if let Some(close) = listeners.remove(&place) {
                     close.notify_one();
                 }
             }
             Some(Order::Stop) | None => return,
         }
     }
+}
+
+/// Has a task take visitors from a socket.
+fn open(
+    tasks: &mut JoinSet<()>,
+    worker: &Rc<Worker>,
+    address: SocketAddrV4,
+    socket: Listening,
+    close: &Rc<Notify>,
+) -> std::io::Result<()> {
+    let counted = Counted::new(&worker.shared);
+    let (worker, close) = (Rc::clone(worker), Rc::clone(close));
+    match socket {
+        Listening::Tcp(socket) => {
+            let listener = TcpListener::from_std(socket)?;
+            tasks.spawn_local(accept(worker, listener, address, close, counted));
+        }
+        Listening::Udp(socket) => {
+            let socket = UdpSocket::from_std(socket)?;
+            tasks.spawn_local(udp::serve(worker, socket, address, close, counted));
+        }
+    }
+    Ok(())
 }
 
 /// The thread's clockwork: deadlines, pool, heartbeat.
@@ -226,7 +244,7 @@ async fn accept(
             }
         }
         let shared = &worker.shared;
-        if shared.connections.now() >= shared.maxconn {
+        if shared.connections.now() >= shared.maxconn() {
             tokio::select! {
                 () = shared.room.notified() => {}
                 () = &mut closing => break,
@@ -239,8 +257,17 @@ async fn accept(
             biased;
             accepted = listener.accept() => match accepted {
                 Ok((stream, SocketAddr::V4(peer))) => {
+                    // The last place may have been taken while nobody came here.
+                    let closed = tokio::select! {
+                        biased;
+                        () = place(shared, at) => false,
+                        () = &mut closing => true,
+                    };
                     let io = Stream::Plain(stream);
                     client::spawn(&worker, io, peer, address, at, generation);
+                    if closed {
+                        break;
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => pause(&worker, &error).await,
@@ -253,8 +280,24 @@ async fn accept(
     }
 }
 
+/// Waits until another connection may be served.
+async fn place(shared: &Shared, at: &Frontend) {
+    let is_full = || {
+        at.live.traffic.current.now() >= u64::from(at.settings.maxconn)
+            || shared.connections.now() >= shared.maxconn()
+    };
+    while is_full() {
+        tokio::select! {
+            () = at.live.room.notified() => {}
+            () = shared.room.notified() => {}
+            // One may have ended just before.
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
 /// Counts an open listener for as long as it is one.
-struct Counted(Arc<Shared>);
+pub(crate) struct Counted(Arc<Shared>);
 
 impl Counted {
     fn new(shared: &Arc<Shared>) -> Self {

@@ -2,8 +2,8 @@
 //! it is sent: what one passes on and the other refuses is a difference that needs a reason.
 //!
 //! The requests are made from a grammar of what is right and what is nearly right about the framing
-//! of messages. `DIFF_CASES=50000` makes more of them, `DIFF_SEED=1` other ones; a number in a
-//! failure's text makes the same case again.
+//! of messages. `DIFF_CASES=50000` makes more of them, `DIFF_FROM=1000` others; the same number is the
+//! same case again.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -272,8 +272,9 @@ impl<'a> Doubt<'a> {
             };
             // An absolute form may be sent on in other words.
             let port = request.target.replacen("://h/", "://h:80/", 1);
-            let found = [find(target), find(port.as_bytes())].into_iter().flatten().min();
-            let found = found.or_else(|| find(b"http://"));
+            let whole = format!("http://h{}", request.target.trim_start_matches('/'));
+            let found = [find(target), find(port.as_bytes()), find(whole.as_bytes())];
+            let found = found.into_iter().flatten().min().or_else(|| find(b"http://"));
             at += found.map_or(0, |n| n + 1);
         }
         let start = bytes[..at].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
@@ -332,18 +333,19 @@ fn what_one_sends_on_and_the_other_refuses_has_a_reason() {
     let number = |name: &str, default: u64| {
         std::env::var(name).ok().map_or(default, |v| v.parse().expect("a number"))
     };
-    let (count, seed) = (number("DIFF_CASES", 300), number("DIFF_SEED", 0));
+    let (count, from) = (number("DIFF_CASES", 300), number("DIFF_FROM", 0));
     let (ours, theirs) = (Recorder::start(), Recorder::start());
     let proxy = Proxy::start(settings(free_port(), vec![server("s1", ours.address)]));
     let haproxy = Haproxy::start(&[], &[server_line("s1", theirs.address, "")]);
     let mut failures = Vec::new();
     let (mut same, mut passed, mut excused) = (0_u64, 0_u64, 0_u64);
-    for n in seed * 1_000_000_000..seed * 1_000_000_000 + count {
+    for n in from..from + count {
         let mut case = Case::new(n);
         case.bytes.extend_from_slice(LAST);
         let (a, b) = (send(proxy.port, &case.bytes), send(haproxy.port, &case.bytes));
         // HAProxy takes CONNECT for the start of a tunnel, which nobody closes.
-        let (b, _) = finish(b, 500);
+        let tunnel = case.bytes.windows(7).any(|w| w == b"CONNECT");
+        let (b, _) = finish(b, if tunnel { 500 } else { 10_000 });
         let (a, a_closed) = finish(a, 10_000);
         let (ours, theirs) = (ours.take(), theirs.take());
         let text = case.bytes.escape_ascii().to_string();
@@ -371,7 +373,8 @@ fn what_one_sends_on_and_the_other_refuses_has_a_reason() {
     );
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     // Otherwise the grammar makes nothing worth comparing.
-    assert!(same > count / 2 && passed > count / 3, "{same} {passed} {excused}");
+    let enough = same > count / 2 && passed > count / 3;
+    assert!(count < 100 || enough, "{same} {passed} {excused}");
 }
 
 fn statuses(text: &str) -> Vec<&str> {

@@ -121,7 +121,7 @@ fn silence_ends_a_connection() {
     let begun = Instant::now();
     assert_eq!(io.read(&mut [0; 1]).unwrap(), 0);
     assert!(begun.elapsed() >= Duration::from_millis(250), "{:?}", begun.elapsed());
-    until("it is logged", || proxy.handle.recent_log().iter().any(|l| l.contains(" sD ")));
+    until("it is logged", || proxy.handle.recent_log().iter().any(|l| l.contains(" cD ")));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What all nodes have in common.
 
+use super::field::whole;
 use super::{Field, Form, Head, Invalid};
 use model::{Cluster, Edit, Secret, Settings};
 
@@ -13,6 +14,7 @@ pub(crate) struct ClusterForm {
     pub(crate) gateway: Field,
     pub(crate) dns: Field,
     pub(crate) ntp: Field,
+    pub(crate) maxconn: Field,
     pub(crate) key: Field,
 }
 
@@ -30,6 +32,7 @@ impl Form for ClusterForm {
             ("gateway", &mut self.gateway),
             ("dns", &mut self.dns),
             ("ntp", &mut self.ntp),
+            ("maxconn", &mut self.maxconn),
             ("key", &mut self.key),
         ]
     }
@@ -40,6 +43,7 @@ impl Form for ClusterForm {
         self.gateway.set_option(cluster.gateway);
         self.dns.set_list(&cluster.dns);
         self.ntp.set_list(&cluster.ntp);
+        self.maxconn.set_option(cluster.maxconn);
         self.key.set(cluster.key.masked().reveal());
     }
 
@@ -65,12 +69,17 @@ impl TryFrom<&mut ClusterForm> for Edit {
         let floating_ip = form.floating_ip.optional();
         let gateway = form.gateway.optional();
         let (dns, ntp) = (form.dns.words(), form.ntp.words());
+        let maxconn = match form.maxconn.value.trim() {
+            "" => Some(None),
+            _ => whole(&mut form.maxconn).map(Some),
+        };
         cluster.key = Secret::new(form.key.value.trim());
         cluster.name = name.ok_or(Invalid)?;
         cluster.floating_ip = floating_ip.ok_or(Invalid)?;
         cluster.gateway = gateway.ok_or(Invalid)?;
         cluster.dns = dns.ok_or(Invalid)?;
         cluster.ntp = ntp.ok_or(Invalid)?;
+        cluster.maxconn = maxconn.ok_or(Invalid)?;
         Ok(Self::PutCluster(cluster))
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct FrontendForm {
     pub(crate) timeout_http_request: Field,
     pub(crate) timeout_http_keep_alive: Field,
     pub(crate) timeout_tarpit: Field,
+    pub(crate) timeout_client_fin: Field,
+    pub(crate) inspect_delay: Field,
 }
 
 impl Form for FrontendForm {
@@ -50,6 +52,8 @@ impl Form for FrontendForm {
             ("timeout_http_request", &mut self.timeout_http_request),
             ("timeout_http_keep_alive", &mut self.timeout_http_keep_alive),
             ("timeout_tarpit", &mut self.timeout_tarpit),
+            ("timeout_client_fin", &mut self.timeout_client_fin),
+            ("inspect_delay", &mut self.inspect_delay),
         ]
     }
 
@@ -69,6 +73,8 @@ impl Form for FrontendForm {
         self.timeout_http_request.set(frontend.timeout_http_request);
         self.timeout_http_keep_alive.set(frontend.timeout_http_keep_alive);
         self.timeout_tarpit.set(frontend.timeout_tarpit);
+        self.timeout_client_fin.set_option(frontend.timeout_client_fin);
+        self.inspect_delay.set(frontend.inspect_delay);
     }
 
     fn part(&self, settings: &Settings) -> Option<Frontend> {
@@ -126,6 +132,8 @@ impl TryFrom<&mut FrontendForm> for Edit {
         let keep_alive = form.timeout_http_keep_alive.read();
         let tarpit = form.timeout_tarpit.read();
         let stick_table = form.stick_table.optional();
+        let client_fin = form.timeout_client_fin.optional();
+        let inspect_delay = form.inspect_delay.optional();
         frontend.enabled = form.enabled.on();
         frontend.forwardfor = form.forwardfor.on();
         frontend.httplog = form.httplog.on();
@@ -141,6 +149,9 @@ impl TryFrom<&mut FrontendForm> for Edit {
         frontend.timeout_http_keep_alive = keep_alive.ok_or(Invalid)?;
         frontend.timeout_tarpit = tarpit.ok_or(Invalid)?;
         frontend.stick_table = stick_table.ok_or(Invalid)?;
+        frontend.timeout_client_fin = client_fin.ok_or(Invalid)?;
+        let plain = Frontend::default().inspect_delay;
+        frontend.inspect_delay = inspect_delay.ok_or(Invalid)?.unwrap_or(plain);
         if form.name.error.is_some() || form.bind.error.is_some() {
             return Err(Invalid);
         }

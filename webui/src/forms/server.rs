@@ -18,6 +18,7 @@ pub(crate) struct ServerForm {
     pub(crate) hostname: Field,
     pub(crate) health: Field,
     pub(crate) maxconn: Field,
+    pub(crate) minconn: Field,
     pub(crate) maxqueue: Field,
     pub(crate) send_proxy: Field,
     pub(crate) cookie: Field,
@@ -46,6 +47,7 @@ impl Form for ServerForm {
             ("hostname", &mut self.hostname),
             ("health", &mut self.health),
             ("maxconn", &mut self.maxconn),
+            ("minconn", &mut self.minconn),
             ("maxqueue", &mut self.maxqueue),
             ("send_proxy", &mut self.send_proxy),
             ("cookie", &mut self.cookie),
@@ -60,6 +62,7 @@ impl Form for ServerForm {
         self.hostname.set_option(server.hostname.as_ref());
         self.health.set(server.health);
         self.maxconn.set(server.maxconn);
+        self.minconn.set(server.minconn);
         self.maxqueue.set(server.maxqueue);
         self.send_proxy.set(server.send_proxy);
         self.cookie.set_option(server.cookie);
@@ -112,6 +115,7 @@ impl TryFrom<&mut ServerForm> for Edit {
             _ => whole(field),
         };
         let maxconn = number(&mut form.maxconn);
+        let minconn = number(&mut form.minconn);
         let maxqueue = number(&mut form.maxqueue);
         let send_proxy = form.send_proxy.optional();
         let named = hostname.as_ref().is_some_and(Option::is_some);
@@ -131,6 +135,7 @@ impl TryFrom<&mut ServerForm> for Edit {
             hostname: hostname.ok_or(Invalid)?,
             health: health.ok_or(Invalid)?.unwrap_or_default(),
             maxconn: maxconn.ok_or(Invalid)?,
+            minconn: minconn.ok_or(Invalid)?,
             maxqueue: maxqueue.ok_or(Invalid)?,
             send_proxy: send_proxy.ok_or(Invalid)?.unwrap_or_default(),
             cookie: cookie.ok_or(Invalid)?,

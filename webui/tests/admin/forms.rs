@@ -103,6 +103,7 @@ async fn a_stale_form_shows_both_values() {
         ("floating_ip", "192.168.1.15/24"),
         ("gateway", "192.168.1.1"),
         ("dns", "192.168.1.1"),
+        ("maxconn", "500"),
         ("key", "(kept)"),
     ];
     let page = browser.post("/cluster", "/cluster", &typed).await;
@@ -120,6 +121,7 @@ async fn a_stale_form_shows_both_values() {
     assert_eq!(browser.post("/cluster", "/cluster", &typed).await.status, 303);
     let settings = &node.control.snapshot().settings;
     assert_eq!(settings.cluster.gateway, "192.168.1.1".parse().ok());
+    assert_eq!(settings.cluster.maxconn, Some(500));
     assert_eq!(settings.cluster.key.reveal().len(), 32, "and the key is still there");
 }
 
@@ -220,6 +222,9 @@ async fn frontends_backends_servers_and_sites_by_form() {
         ("retries", "3"),
         ("timeout_connect", "5s"),
         ("timeout_server", "50s"),
+        ("timeout_tunnel", "0"),
+        ("timeout_server_fin", "5s"),
+        ("fullconn", "30"),
     ];
     let page = browser.post("/balancing/backends/new", "/balancing/backends/new", &backend).await;
     assert_eq!(page.status, 422, "a backend without servers");
@@ -236,7 +241,14 @@ async fn frontends_backends_servers_and_sites_by_form() {
         ("address", "192.168.1.30:8080"),
         ("weight", "5"),
         ("backup", "on"),
+        ("maxconn", "9"),
+        ("minconn", "10"),
     ];
+    let page = browser
+        .post("/balancing/backends/api/servers/new", "/balancing/backends/api/servers/new", &server)
+        .await;
+    assert!(page.status == 422 && page.text().contains("id=\"minconn-e\""), "{}", page.text());
+    let server = with(&server, &[("minconn", "3")]);
     let done = browser
         .post("/balancing/backends/api/servers/new", "/balancing/backends/api/servers/new", &server)
         .await;
@@ -252,6 +264,8 @@ async fn frontends_backends_servers_and_sites_by_form() {
         ("timeout_client", "50s"),
         ("timeout_http_request", "10s"),
         ("timeout_http_keep_alive", "10s"),
+        ("timeout_client_fin", "2s"),
+        ("inspect_delay", "3s"),
     ];
     let done =
         browser.post("/balancing/frontends/new", "/balancing/frontends/new", &frontend).await;
@@ -263,6 +277,11 @@ async fn frontends_backends_servers_and_sites_by_form() {
     assert!(!found.frontend.forwardfor, "a box that was not ticked is off");
     let api =
         snapshot.effective.backends.iter().find(|b| b.backend.name.as_str() == "api").unwrap();
+    let seconds = |s| Some(model::Millis::seconds(s));
+    let front = &found.frontend;
+    assert_eq!((front.timeout_client_fin, front.inspect_delay.0), (seconds(2), 3000));
+    assert_eq!((api.backend.timeout_server_fin, api.backend.timeout_tunnel.0), (seconds(5), 0));
+    assert_eq!((api.fullconn, api.servers[1].minconn, api.servers[1].maxconn), (30, 3, 9));
     assert!(api.servers[1].backup && api.servers[1].weight.get() == 5);
     // Taken ports are shown at the field.
     let taken = with(&frontend, &[("revision", "3"), ("name", "more"), ("bind", "*:1936")]);

@@ -17,6 +17,9 @@ const SHORTEST_INTER: Millis = Millis(20);
 const MAX_CONN: u32 = 100_000;
 
 pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems) {
+    if written.cluster.maxconn.is_some_and(|most| !(1..=MAX_CONN).contains(&most)) {
+        problems.add("cluster.maxconn", format!("maxconn is between 1 and {MAX_CONN}"));
+    }
     let frontends = written.frontends.iter().enumerate();
     problems.unique(
         "frontend",
@@ -25,7 +28,7 @@ pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems)
     let backends = written.backends.iter().enumerate();
     problems
         .unique("backend", backends.map(|(i, b)| (format!("backends[{i}].name"), b.name.as_str())));
-    let mut taken: Vec<(SocketAddrV4, &str)> = Vec::new();
+    let mut taken: Vec<Taken<'_>> = Vec::new();
     // The default frontend, where it is only derived, is compared as well but has no path.
     for (i, frontend) in all.frontends.iter().enumerate() {
         let path = format!("frontends[{i}]");
@@ -70,12 +73,15 @@ fn fields(all: &Settings, frontend: &Frontend, path: &str, problems: &mut Proble
         problems.add(format!("{path}.maxconn"), format!("maxconn is between 1 and {MAX_CONN}"));
     }
     for (name, value) in [
-        ("timeout_client", frontend.timeout_client),
-        ("timeout_http_request", frontend.timeout_http_request),
-        ("timeout_http_keep_alive", frontend.timeout_http_keep_alive),
-        ("timeout_tarpit", frontend.timeout_tarpit),
+        ("timeout_client", Some(frontend.timeout_client)),
+        ("timeout_http_request", Some(frontend.timeout_http_request)),
+        ("timeout_http_keep_alive", Some(frontend.timeout_http_keep_alive)),
+        ("timeout_tarpit", Some(frontend.timeout_tarpit)),
+        ("timeout_client_fin", frontend.timeout_client_fin),
     ] {
-        positive(problems, format!("{path}.{name}"), value);
+        if let Some(value) = value {
+            positive(problems, format!("{path}.{name}"), value);
+        }
     }
 }
 
@@ -83,7 +89,7 @@ fn listens<'a>(
     all: &Settings,
     frontend: &'a Frontend,
     path: &str,
-    taken: &mut Vec<(SocketAddrV4, &'a str)>,
+    taken: &mut Vec<Taken<'a>>,
     problems: &mut Problems,
 ) {
     for (k, bind) in frontend.bind.iter().enumerate() {
@@ -102,22 +108,36 @@ fn listens<'a>(
         }
         known_address(all, *bind, &path, problems);
         for address in addresses {
-            let clash = taken.iter().find(|(other, _)| overlaps(*other, address));
-            match clash {
-                Some((other, name)) => problems.add(
+            let own =
+                Taken { address, udp: frontend.mode == Mode::Udp, by: frontend.name.as_str() };
+            match taken.iter().find(|other| other.overlaps(&own)) {
+                Some(Taken { address, by, .. }) => problems.add(
                     &path,
-                    format!("{name} already listens on {other}; choose another address or port"),
+                    format!("{by} already listens on {address}; choose another address or port"),
                 ),
-                None => taken.push((address, frontend.name.as_str())),
+                None => taken.push(own),
             }
-            web_server_there(all, address, &path, problems);
+            if frontend.mode != Mode::Udp {
+                web_server_there(all, address, &path, problems);
+            }
         }
     }
 }
 
-fn overlaps(a: SocketAddrV4, b: SocketAddrV4) -> bool {
-    let any = Ipv4Addr::UNSPECIFIED;
-    a.port() == b.port() && (a.ip() == b.ip() || *a.ip() == any || *b.ip() == any)
+/// Where a frontend listens already. The ports of TCP and UDP are not the same ports: DNS uses both.
+struct Taken<'a> {
+    address: SocketAddrV4,
+    udp: bool,
+    by: &'a str,
+}
+
+impl Taken<'_> {
+    fn overlaps(&self, other: &Self) -> bool {
+        let (a, b, any) = (self.address, other.address, Ipv4Addr::UNSPECIFIED);
+        self.udp == other.udp
+            && a.port() == b.port()
+            && (a.ip() == b.ip() || *a.ip() == any || *b.ip() == any)
+    }
 }
 
 /// An address that no node has and no virtual router brings is a slip of the pen.
@@ -189,15 +209,32 @@ fn one_backend(all: &Settings, backend: &Backend, path: &str, problems: &mut Pro
             }
         }
     }
+    loads(backend, path, problems);
     checks(backend, path, problems);
     for (name, value) in [
         ("timeout_connect", Some(backend.timeout_connect)),
         ("timeout_server", Some(backend.timeout_server)),
         ("timeout_queue", backend.timeout_queue),
-        ("timeout_tunnel", Some(backend.timeout_tunnel)),
+        ("timeout_server_fin", backend.timeout_server_fin),
     ] {
         if let Some(value) = value {
             positive(problems, format!("{path}.{name}"), value);
+        }
+    }
+}
+
+/// Limits that move with the load.
+fn loads(backend: &Backend, path: &str, problems: &mut Problems) {
+    if backend.fullconn.is_some_and(|full| !(1..=MAX_CONN).contains(&full)) {
+        let problem = format!("fullconn is between 1 and {MAX_CONN}");
+        problems.add(format!("{path}.fullconn"), problem);
+    }
+    for (k, server) in backend.servers.iter().enumerate() {
+        if server.minconn > server.maxconn {
+            problems.add(
+                format!("{path}.servers[{k}].minconn"),
+                "minconn is what maxconn goes down to: give a maxconn of at least as many",
+            );
         }
     }
 }
@@ -250,7 +287,7 @@ fn checks(backend: &Backend, path: &str, problems: &mut Problems) {
             "the answer to HEAD has no content a text could be looked for in; choose GET",
         );
     }
-    if check.observe && backend.mode == Mode::Tcp {
+    if check.observe && backend.mode != Mode::Http {
         problems.add(format!("{path}.check.observe"), "answers can be watched in mode http only");
     }
 }

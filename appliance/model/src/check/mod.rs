@@ -7,6 +7,7 @@ mod addresses;
 mod admin;
 mod balancing;
 mod certificates;
+mod datagrams;
 mod nodes;
 mod persistence;
 mod rules;
@@ -57,6 +58,7 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
     sites::check(&all, settings, &mut problems);
     balancing::check(&all, settings, &mut problems);
     certificates::check(settings, &mut problems);
+    datagrams::check(settings, &mut problems);
     rules::check(&all, settings, &mut problems);
     persistence::check(&all, settings, &mut problems);
     virtual_routers::check(&all, settings, &mut problems);

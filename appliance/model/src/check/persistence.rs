@@ -47,22 +47,24 @@ pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems)
             ),
             (None, None) => {}
         }
-        if backend.mode == Mode::Tcp {
-            let seen = matches!(
-                backend.balance,
-                Balance::Uri(_) | Balance::UrlParam { .. } | Balance::Hdr { .. }
-            );
+        if backend.mode != Mode::Http {
+            let mode = backend.mode;
+            let seen = match backend.balance {
+                Balance::Uri(_) | Balance::UrlParam { .. } | Balance::Hdr { .. } => true,
+                Balance::RdpCookie { .. } => mode == Mode::Udp,
+                _ => false,
+            };
             if seen {
                 let keyword = backend.balance.keyword();
                 problems.add(
                     format!("{path}.balance"),
-                    format!("{keyword} reads requests, which mode tcp does not; choose source or leastconn"),
+                    format!("{keyword} reads requests, which mode {mode} does not; choose source or leastconn"),
                 );
             }
             if backend.cookie.is_some() || matches!(backend.stick_on, Some(StickOn::Cookie(_))) {
                 problems.add(
                     format!("{path}.cookie"),
-                    "mode tcp reads no cookies; keep visitors by stick_on src",
+                    format!("mode {mode} reads no cookies; keep visitors by stick_on src"),
                 );
             }
         }

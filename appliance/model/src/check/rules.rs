@@ -11,6 +11,10 @@ pub(super) fn check(all: &Settings, written: &Settings, problems: &mut Problems)
         if frontend.rules.len() > MOST {
             problems.add(&path, format!("a frontend has at most {MOST} rules"));
         }
+        if frontend.mode == Mode::Udp && !frontend.rules.is_empty() {
+            problems.add(&path, "rules look at connections and requests, and mode udp has neither");
+            continue;
+        }
         let mut named: Vec<&str> = Vec::new();
         let mut of_requests: Vec<&str> = Vec::new();
         for (k, rule) in frontend.rules.iter().enumerate() {

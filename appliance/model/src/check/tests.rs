@@ -1,6 +1,6 @@
 //! Each rule broken once, with the place the operator is sent to.
 
-use crate::tests::reference;
+use crate::tests::{REFERENCE, reference};
 use crate::{Settings, check, from_json, from_toml, to_json};
 
 fn broken(change: impl Fn(&mut Settings)) -> Vec<String> {
@@ -134,6 +134,32 @@ fn frontends_keep_off_each_other_and_off_the_admin_page() {
             s.frontends[0].maxconn = 0;
         }),
         ["frontends[0].default_backend", "frontends[0].maxconn"]
+    );
+    assert_eq!(
+        broken(|s| {
+            s.cluster.maxconn = Some(0);
+            s.frontends.push(frontend("floating:8080"));
+            s.frontends[0].timeout_client_fin = Some(crate::Millis(0));
+            let mut backend = crate::derive::default_backend();
+            backend.fullconn = Some(100_001);
+            backend.timeout_server_fin = Some(crate::Millis(0));
+            // This one may be: the time-outs of both sides count in its place.
+            backend.timeout_tunnel = crate::Millis(0);
+            backend.servers = vec![crate::Server {
+                name: "web01-eth".parse().unwrap(),
+                maxconn: 2,
+                minconn: 3,
+                ..crate::Server::default()
+            }];
+            s.backends.push(backend);
+        }),
+        [
+            "cluster.maxconn",
+            "frontends[0].timeout_client_fin",
+            "backends[0].fullconn",
+            "backends[0].servers[0].minconn",
+            "backends[0].timeout_server_fin"
+        ]
     );
     let both = broken(|s| {
         s.nodes[0].roles.insert(crate::Role::Balancer);
@@ -294,4 +320,90 @@ fn rules_and_persistence_name_their_places() {
             .to_vec();
     });
     assert_eq!(twice, ["backends[0].servers[1].cookie"]);
+}
+
+/// DNS as it is usually balanced: two servers behind the floating IP, by datagram and by connection.
+fn two_resolvers(s: &mut Settings) {
+    let lines = include_str!("../../../../docs/dns.md");
+    let block = lines.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    // As a reader of the recipe does: below what is there.
+    *s = from_toml(&format!("{REFERENCE}\n{block}"), &Settings::default()).unwrap();
+}
+
+#[test]
+fn the_recipe_for_dns_is_a_good_one() {
+    assert_eq!(broken(two_resolvers), [""; 0]);
+    let mut all = reference();
+    two_resolvers(&mut all);
+    let node = all.nodes[2].id.clone();
+    let effective = crate::derive(&all, &node);
+    let at = |mode| effective.frontends.iter().find(|f| f.frontend.mode == mode).unwrap();
+    assert_eq!(at(crate::Mode::Udp).listen, at(crate::Mode::Tcp).listen);
+    let udp = effective.backends.iter().find(|b| b.backend.mode == crate::Mode::Udp).unwrap();
+    assert_eq!((udp.servers.len(), udp.backend.udp_responses), (2, Some(1)));
+}
+
+#[test]
+fn mode_udp_has_rules_of_its_own() {
+    let with = |change: &dyn Fn(&mut crate::Frontend, &mut crate::Backend)| {
+        broken(|s| {
+            two_resolvers(s);
+            let udp = |mode: crate::Mode| mode == crate::Mode::Udp;
+            let front = s.frontends.iter_mut().find(|f| udp(f.mode)).unwrap();
+            let back = s.backends.iter_mut().find(|b| udp(b.mode)).unwrap();
+            let (mut f, mut b) = (front.clone(), back.clone());
+            change(&mut f, &mut b);
+            (*front, *back) = (f, b);
+            // First in their lists, so that the paths below are known.
+            s.frontends.sort_by_key(|f| !udp(f.mode));
+            s.backends.sort_by_key(|b| !udp(b.mode));
+        })
+    };
+    assert_eq!(with(&|_, _| ()), [""; 0]);
+    assert_eq!(with(&|f, _| f.accept_proxy = true), ["frontends[0].accept_proxy"]);
+    assert_eq!(
+        with(&|f, _| f.rules.push("http-request deny".parse().unwrap())),
+        ["frontends[0].rules"]
+    );
+    assert_eq!(with(&|f, _| f.mode = crate::Mode::Tcp).first().unwrap(), "frontends[0].mode");
+    for taken in ["*:5353", "floating:1937"] {
+        assert_eq!(with(&|f, _| f.bind = vec![taken.parse().unwrap()]), ["frontends[0].bind[0]"]);
+    }
+    let ssl = with(&|f, _| f.bind = vec!["floating:853 ssl".parse().unwrap()]);
+    assert!(ssl.contains(&"frontends[0].bind[0]".to_owned()), "{ssl:?}");
+    for balance in ["uri", "hdr(host)", "rdp-cookie"] {
+        assert_eq!(
+            with(&|_, b| b.balance = balance.parse().unwrap()),
+            ["backends[0].balance"],
+            "{balance}"
+        );
+    }
+    assert_eq!(with(&|_, b| b.cookie = "SRV insert".parse().ok()), ["backends[0].cookie"]);
+    assert_eq!(with(&|_, b| b.check.observe = true), ["backends[0].check.observe"]);
+    assert_eq!(
+        with(&|_, b| b.servers[1].send_proxy = crate::SendProxy::V2),
+        ["backends[0].servers[1].send_proxy"]
+    );
+    assert_eq!(with(&|_, b| b.servers[1].maxqueue = 1), ["backends[0].servers[1].maxqueue"]);
+    assert_eq!(
+        with(&|_, b| b.check.dns_name = None),
+        ["backends[0].check.dns_codes", "backends[0].check.dns_name"]
+    );
+    let port = crate::Check { port: "53".parse().ok(), ..crate::Check::default() };
+    assert_eq!(with(&|_, b| b.check = port.clone()), [""; 0]);
+    assert_eq!(with(&|_, b| b.check.http_path = "/".parse().ok()), ["backends[0].check.dns_name"]);
+    assert_eq!(
+        with(&|_, b| b.check.dns_address = "2001:db8::1".parse().ok()),
+        ["backends[0].check.dns_address"]
+    );
+    // Two frontends of datagrams at one place are one too many; datagrams and connections are not.
+    let twice = broken(|s| {
+        two_resolvers(s);
+        let at = s.frontends.iter().position(|f| f.mode == crate::Mode::Udp).unwrap();
+        let mut more = s.frontends[at].clone();
+        more.name = "more".parse().unwrap();
+        s.frontends.insert(0, more);
+    });
+    assert_eq!(twice.len(), 1, "{twice:?}");
+    assert!(twice[0].ends_with(".bind[0]"), "{twice:?}");
 }

@@ -55,6 +55,21 @@ pub(crate) fn wants_content(balance: &Balance, head: &[u8]) -> bool {
         && head.values("expect").next().is_none()
 }
 
+/// Could more of a connection's first bytes still tell what the algorithm looks at?
+pub(crate) fn wants_more(balance: &Balance, first: &[u8]) -> bool {
+    if !matches!(balance, Balance::RdpCookie { .. }) {
+        return false;
+    }
+    match first {
+        [] | [3] | [3, _] | [3, _, _] => true,
+        [3, _, high, low, rest @ ..] => {
+            let whole = usize::from(u16::from_be_bytes([*high, *low]));
+            rest.get(1).is_none_or(|code| *code == 0xe0) && first.len() < whole
+        }
+        _ => false,
+    }
+}
+
 /// The part of a target that counts.
 fn uri<'a>(target: &'a [u8], part: &UriPart) -> &'a [u8] {
     let limit = part.len.map_or(target.len(), usize::from).min(target.len());
@@ -183,8 +198,14 @@ mod tests {
         let good = packet("Cookie: mstshash=joe\r\n");
         assert_eq!(rdp_cookie(&good, "mstshash"), Some(&b"joe"[..]));
         assert_eq!(rdp_cookie(&good, "msts"), None);
+        let balance = Balance::RdpCookie { name: "mstshash".to_owned() };
         for cut in 0..good.len() {
             assert_eq!(rdp_cookie(&good[..cut], "mstshash"), None, "{cut}");
+            assert!(wants_more(&balance, &good[..cut]), "{cut}");
+        }
+        assert!(!wants_more(&balance, &good) && !wants_more(&Balance::Source, b""));
+        for other in [&b"GET / HTTP/1.1\r\n"[..], &[3, 0, 0, 40, 35, 0xd0]] {
+            assert!(!wants_more(&balance, other));
         }
         assert_eq!(rdp_cookie(&packet("x"), "mstshash"), None);
         assert_eq!(rdp_cookie(b"GET / HTTP/1.1\r\n", "mstshash"), None);

@@ -5,6 +5,8 @@
 //! is down; a 404 may only drain; an agent that cannot be reached changes nothing.
 
 mod agent;
+mod ask_dns;
+pub(crate) mod dns;
 mod probe;
 mod resolve;
 
@@ -14,7 +16,7 @@ use crate::live::{Checked, candidates, lock};
 use crate::shared::Shared;
 use crate::standing::Verdict;
 use control::StatusBoard;
-use model::{Check, Name, OnError, ServerHealth, ServerHost, ServerState};
+use model::{Check, Mode, Name, OnError, ServerHealth, ServerHost, ServerState};
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ struct Plan {
     /// The checks themselves run; agent and name have lives of their own.
     checked: bool,
     proxy: model::SendProxy,
+    mode: Mode,
 }
 
 /// The tasks that run, by the server's id.
@@ -56,6 +59,7 @@ impl Checks {
                     check: check.clone(),
                     checked: is_checked(check, server),
                     proxy: server.send_proxy,
+                    mode: backend.settings.mode,
                 };
                 let begun = was.as_ref().is_some_and(|(before, _)| before.checked);
                 let task = match was {
@@ -214,7 +218,8 @@ impl Watcher {
             let resting = standing.wish().state == ServerState::Maint;
             if let (Some(target), false) = (target, resting) {
                 let up = standing.verdict() != Verdict::Down;
-                let found = probe::probe(target, check, self.plan.proxy, up).await;
+                let found =
+                    probe::probe(target, check, (self.plan.mode, self.plan.proxy), up).await;
                 let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
                 self.note(&found, Some(took));
             }

@@ -1,8 +1,8 @@
 //! One health check: connects, asks, judges.
 
-use super::Found;
+use super::{Found, ask_dns};
 use crate::proxy_protocol;
-use model::{Check, SendProxy};
+use model::{Check, Mode, SendProxy};
 use std::io::ErrorKind;
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -42,11 +42,16 @@ pub(super) async fn connect(address: SocketAddrV4, end: Instant) -> Result<TcpSt
 pub(super) async fn probe(
     address: SocketAddrV4,
     check: &Check,
-    proxy: SendProxy,
+    (mode, proxy): (Mode, SendProxy),
     up: bool,
 ) -> Found {
     let inter = check.inter.duration().max(Duration::from_millis(10));
     let end = Instant::now() + inter;
+    let answer_by = || check.timeout.map_or(end, |t| Instant::now() + t.duration());
+    // In mode tcp the way of the visitors is tried: servers may listen to one of the two only.
+    if let (Some(name), Mode::Http | Mode::Udp) = (&check.dns_name, mode) {
+        return ask_dns::by_datagram(address, name, check, answer_by()).await;
+    }
     let mut stream = match connect(address, end).await {
         Ok(stream) => stream,
         Err(found) => return found,
@@ -55,6 +60,12 @@ pub(super) async fn probe(
     let mut request = Vec::new();
     if check.port.is_none() {
         proxy_protocol::put(&mut request, proxy, None);
+    }
+    if let Some(name) = &check.dns_name {
+        if stream.write_all(&request).await.is_err() {
+            return Found::new("L4CON", "Layer4 connection problem");
+        }
+        return ask_dns::by_connection(&mut stream, name, check, answer_by()).await;
     }
     let Some(path) = &check.http_path else {
         let told = request.is_empty() || stream.write_all(&request).await.is_ok();
@@ -72,8 +83,7 @@ pub(super) async fn probe(
     request.extend_from_slice(
         format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
     );
-    let end = check.timeout.map_or(end, |t| Instant::now() + t.duration());
-    match tokio::time::timeout_at(end, ask(&mut stream, &request, check)).await {
+    match tokio::time::timeout_at(answer_by(), ask(&mut stream, &request, check)).await {
         Ok(mut found) => {
             if up && check.disable_on_404 && found.code == Some(404) {
                 found = Found { code: found.code, ..Found::new("L7OKC", CONDITIONAL) };
@@ -199,7 +209,7 @@ mod tests {
     }
 
     async fn word(address: SocketAddrV4, check: &Check) -> (&'static str, Option<u16>) {
-        let found = probe(address, check, SendProxy::Off, true).await;
+        let found = probe(address, check, (Mode::Http, SendProxy::Off), true).await;
         (found.word, found.code)
     }
 
@@ -233,7 +243,7 @@ mod tests {
         let drains = Check { disable_on_404: true, ..check.clone() };
         assert_eq!(word(address, &drains).await, ("L7OKC", Some(404)));
         // A server that is down stays down.
-        let found = probe(address, &drains, SendProxy::Off, false).await;
+        let found = probe(address, &drains, (Mode::Http, SendProxy::Off), false).await;
         assert_eq!(found.word, "L7STS");
         let text = Check { expect_string: "is well".parse().ok(), ..check.clone() };
         assert_eq!(word(address, &text).await, ("L7OK", Some(404)));
@@ -252,7 +262,7 @@ mod tests {
             http_path: "/".parse().ok(),
             ..Check::default()
         };
-        assert_eq!(probe(address, &check, SendProxy::V1, true).await.word, "L7OK");
+        assert_eq!(probe(address, &check, (Mode::Http, SendProxy::V1), true).await.word, "L7OK");
         assert!(seen.lock().await.starts_with(b"PROXY UNKNOWN\r\nGET / "));
     }
 }

@@ -15,13 +15,20 @@ use std::net::Ipv4Addr;
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// The server it belongs to, which can take it.
-    pub(crate) server: Option<usize>,
+    server: Option<usize>,
     found: Found,
     by_cookie: bool,
     posted: bool,
     /// Its answer may be cached as far as the method is concerned (RFC 9110 9.2.1).
     safe: bool,
     key: Option<String>,
+}
+
+impl Plan {
+    /// The server the visitor belongs to, if it can take him.
+    pub(crate) fn server(&self) -> Option<usize> {
+        self.server
+    }
 }
 
 /// Looks up where a request belongs, and takes out of its head what the servers must not see. None
@@ -121,7 +128,8 @@ impl Aftermath<'_> {
 }
 
 impl Keep<'_> {
-    fn learn(&self, head: &[u8]) {
+    /// Remembers the visitor's server, by this response's head where a cookie in it says who he is.
+    pub(crate) fn learn(&self, head: &[u8]) {
         let settings = &self.backend.settings;
         let Some((table, on)) = settings.stick_table.as_ref().zip(settings.stick_on.as_ref())
         else {

@@ -3,7 +3,7 @@
 
 use super::{Conn, PATIENCE, free_port};
 use std::io::{Read, Write};
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -84,6 +84,35 @@ impl Drop for Haproxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Where HAProxy's access log goes.
+pub struct Logs(UdpSocket);
+
+impl Logs {
+    pub fn new() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    /// The line of a frontend that has it write there.
+    pub fn directive(&self) -> String {
+        format!("log {} local0", self.0.local_addr().unwrap())
+    }
+
+    /// The next line.
+    pub fn next(&self) -> String {
+        let mut part = [0; 4096];
+        let n = self.0.recv(&mut part).unwrap();
+        String::from_utf8_lossy(&part[..n]).into_owned()
+    }
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

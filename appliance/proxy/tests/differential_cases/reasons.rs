@@ -53,7 +53,7 @@ fn bare_cr(text: &[u8]) -> bool {
     text.ends_with(b"\r") || text.windows(2).any(|w| w[0] == b'\r' && w[1] != b'\n')
 }
 
-pub const REASONS: [Reason; 15] = [
+pub const REASONS: [Reason; 17] = [
     we("one space between the words of a request line (RFC 9112 3)", |d| {
         let line = d.line.trim_ascii();
         contains(line, b"  ") || contains(line, b"\t")
@@ -107,6 +107,15 @@ pub const REASONS: [Reason; 15] = [
         chunked && (contains(d.rest, b"\r\n ") || d.rest.contains(&0))
     }),
     we("a chunk size of more than 15 digits", |d| contains(d.rest, b"0000000000000000")),
+    we("trailers that are no fields (RFC 9112 7.1.2)", |d| {
+        let last = d.rest.windows(4).position(|w| w == b"\n0\r\n").map(|at| &d.rest[at + 4..]);
+        let name = last.and_then(|l| l.split(|b| b":\n".contains(b)).next()).unwrap_or_default();
+        let token = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
+        !values(d, "transfer-encoding").is_empty() && !name.iter().all(token)
+    }),
+    haproxy("HTTP/1.0 knows no Upgrade (RFC 9110 7.8), so there is no key to look for", |d| {
+        contains(d.line, b"HTTP/1.0") && values(d, "upgrade") == [b"websocket"]
+    }),
     haproxy("a query may follow a host (RFC 3986 3.3, RFC 9112 3.2.1)", |d| {
         contains(d.line, b"http://h?")
     }),

@@ -6,7 +6,7 @@ use crate::pages::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
 use askama::Template;
 use axum::extract::Path;
 use http::StatusCode;
-use model::{Backend, Balance, CheckMethod, DEFAULT_BACKEND, Edit, Mode, Name, OnError};
+use model::{Backend, Balance, CheckMethod, DEFAULT_BACKEND, DnsType, Edit, Mode, Name, OnError};
 
 #[derive(Template)]
 #[template(path = "backend_form.html")]
@@ -17,6 +17,7 @@ struct BackendPage {
     balances: Vec<(String, String)>,
     modes: Vec<(String, String)>,
     methods: Vec<(String, String)>,
+    dns_types: Vec<(String, String)>,
     on_errors: Vec<(String, String)>,
     finer_open: bool,
     written: bool,
@@ -54,6 +55,7 @@ pub(super) fn mode(mode: Mode) -> (String, String) {
     let words = match mode {
         Mode::Http => "every request is read, and balanced on its own",
         Mode::Tcp => "bytes are passed on as they come",
+        Mode::Udp => "datagrams are, for DNS and the like",
     };
     (mode.to_string(), format!("{mode} – {words}"))
 }
@@ -70,6 +72,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: BackendForm) -> P
         balances: Balance::examples().iter().map(explained).collect(),
         modes: Mode::ALL.iter().map(|m| mode(*m)).collect(),
         methods: plain(CheckMethod::ALL),
+        dns_types: plain(DnsType::ALL),
         on_errors: plain(OnError::ALL),
         finer_open: form.finer.has_errors(),
         written: snapshot.settings.backends.iter().any(|b| b.name.as_str() == title),

@@ -41,6 +41,8 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
         &form.timeout_http_request,
         &form.timeout_http_keep_alive,
         &form.timeout_tarpit,
+        &form.timeout_client_fin,
+        &form.inspect_delay,
     ];
     let page = FrontendPage {
         shell: ctx.shell(if form.head.new { "Add a frontend" } else { title }, "balancing"),

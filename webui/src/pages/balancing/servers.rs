@@ -86,7 +86,14 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: ServerForm) -> Pa
     let server = backend.flat_map(|b| &b.servers).find(|s| s.name.as_str() == title);
     let derived = server.is_some_and(|s| s.node.is_some());
     let written = form.part(&snapshot.settings).is_some_and(|b| form.server(&b).is_some());
-    let finer = [&form.hostname, &form.health, &form.maxconn, &form.maxqueue, &form.send_proxy];
+    let finer = [
+        &form.hostname,
+        &form.health,
+        &form.maxconn,
+        &form.minconn,
+        &form.maxqueue,
+        &form.send_proxy,
+    ];
     let page = ServerPage {
         shell,
         expert_open: finer.iter().any(|f| f.error.is_some() || f.now.is_some()),

@@ -1,0 +1,118 @@
+//! A place on a server for one visitor. Nobody waits: datagrams are asked again anyway.
+
+use crate::balance::key;
+use crate::config::{Backend, Server};
+use model::{ServerState, StickOn};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A visitor at a backend.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Backend>);
+
+impl Busy {
+    pub(super) fn new(backend: &Arc<Backend>) -> Self {
+        let traffic = &backend.live.traffic;
+        traffic.current.enter();
+        traffic.total.up();
+        Self(Arc::clone(backend))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.live.traffic.current.leave();
+    }
+}
+
+/// A visitor at a server.
+#[derive(Debug)]
+pub(super) struct Seat {
+    backend: Arc<Backend>,
+    index: usize,
+}
+
+impl Seat {
+    /// At this server, if it has room.
+    fn take(backend: &Arc<Backend>, index: usize) -> Option<Self> {
+        let server = backend.servers.get(index)?;
+        let live = &server.live;
+        match live.standing.maxconn(server.maxconn) {
+            0 => {
+                live.traffic.current.enter();
+            }
+            limit if live.traffic.current.enter_below(u64::from(limit)) => {}
+            _ => return None,
+        }
+        live.traffic.total.up();
+        live.chosen.up();
+        live.touched.set(backend.live.tick());
+        Some(Self { backend: Arc::clone(backend), index })
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.backend.servers[self.index]
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let live = &self.server().live;
+        live.traffic.current.leave();
+        live.touched.set(self.backend.live.tick());
+    }
+}
+
+/// May it be sent the datagrams of those it has? In drain and with weight 0, too.
+pub(super) fn takes_its_own(server: &Server) -> bool {
+    server.live.is_up()
+        && server.wanted() != ServerState::Maint
+        && !server.live.retired.load(Relaxed)
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// There is no server, or no other one.
+    NoServer,
+    /// All have as many visitors as they may have.
+    Full,
+}
+
+/// The server for a visitor: the one he is known to have been at, or the algorithm's choice. `avoid`
+/// has just failed.
+pub(super) fn choose(
+    backend: &Arc<Backend>,
+    source: Ipv4Addr,
+    avoid: Option<usize>,
+    now_ms: u64,
+) -> Result<Seat, NoSeat> {
+    let settings = &backend.settings;
+    let sticky = settings.stick_table.as_ref().filter(|_| settings.stick_on == Some(StickOn::Src));
+    let visitor = sticky.map(|table| (table, source.to_string()));
+    let known = visitor.as_ref().and_then(|(table, key)| {
+        let name = backend.live.stick.get(table, key, now_ms)?;
+        let fits = |s: &Server| s.name == name && takes_its_own(s);
+        backend.servers.iter().position(fits).filter(|index| Some(*index) != avoid)
+    });
+    let asker = key::Asker { head: &[], source, content: &[] };
+    let hash = key::of(&settings.balance, settings.hash_type, &asker);
+    // Where the one he is led to has no room the others are tried; some algorithms name one several
+    // times in a row.
+    let tries = backend.servers.len().saturating_mul(2).saturating_add(1);
+    for attempt in 0..tries {
+        let first = attempt == 0;
+        let led = known.filter(|_| first);
+        let index = led.or_else(|| backend.live.pick(backend, hash.filter(|_| first), avoid));
+        // The algorithm names the one to avoid where there is no other.
+        let index = index.filter(|i| Some(*i) != avoid).ok_or(NoSeat::NoServer)?;
+        if let Some(seat) = Seat::take(backend, index) {
+            if let Some((table, key)) = &visitor {
+                backend.live.stick.put(table, key, &seat.server().name, now_ms);
+            }
+            return Ok(seat);
+        }
+    }
+    Err(NoSeat::Full)
+}
