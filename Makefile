@@ -37,6 +37,7 @@ run:
 test:
 	@.ci/need-rust
 	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived haproxy:haproxy \
+		prometheus-haproxy-exporter:prometheus-haproxy-exporter \
 		rsync:rsync python3:python3 cpio:cpio mke2fs:e2fsprogs losetup:mount dnsmasq:dnsmasq-base \
 		udhcpd:udhcpd busybox:busybox avahi-daemon:avahi-daemon wpa_supplicant:wpasupplicant \
 		chromium:chromium chromedriver:chromium-driver curl:curl openssl:openssl \

@@ -232,6 +232,12 @@ impl webui::AccessLog for PageLog {
     fn recent(&self) -> Vec<String> {
         self.0.recent_log()
     }
+    fn charts(&self) -> Vec<model::charts::Series> {
+        self.0.charts()
+    }
+    fn paths(&self) -> Vec<model::charts::Paths> {
+        self.0.paths()
+    }
     fn shut_down_sessions(&self, backend: &Name, server: &Name) -> bool {
         self.0.shut_down_sessions(backend, server)
     }

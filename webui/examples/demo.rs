@@ -32,6 +32,7 @@ fn server(name: &str, weight: Option<u64>, state: Option<ServerState>) -> Edit {
         weight: weight.map(|w| model::Weight::new(w).unwrap()),
         state,
         health: None,
+        agent: None,
     }
 }
 

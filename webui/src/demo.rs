@@ -246,6 +246,8 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
             req_tot: 19_183,
             req_rate: 7,
             req_rate_max: 120,
+            dcon: 0,
+            intercepted: 0,
         })
         .collect();
     let next = u32::try_from(frontends.len()).unwrap_or(0) + 1;
@@ -259,6 +261,8 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
             balance: b.backend.balance.clone(),
             traffic,
             http,
+            slim: 200,
+            cookie: None,
             econ: 0,
             lastchg: 11_520,
             downtime: 0,
@@ -269,7 +273,16 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
                 .collect(),
         })
         .collect();
-    ProxyStatus { frontends, backends, curr_conns: 3, maxconn: 10_000, threads: 4 }
+    ProxyStatus {
+        frontends,
+        backends,
+        curr_conns: 3,
+        maxconn: 10_000,
+        threads: 4,
+        conn_rate: 7,
+        conn_rate_max: 120,
+        ..ProxyStatus::default()
+    }
 }
 
 fn server(sid: u32, s: &model::DerivedServer, check: &model::Check) -> ServerStatus {
@@ -283,11 +296,16 @@ fn server(sid: u32, s: &model::DerivedServer, check: &model::Check) -> ServerSta
         forced: s.health,
         hostname: None,
         weight: s.weight,
+        user_weight: s.weight.get().into(),
         effective_weight: s.weight.get().into(),
         maxconn: s.maxconn,
         maxqueue: s.maxqueue,
         queue: QueueCounters::default(),
         agent: None,
+        checked: true,
+        observed: false,
+        throttle: None,
+        cookie: None,
         backup: s.backup,
         check_fall: check.fall,
         check_rise: check.rise,
@@ -324,5 +342,8 @@ fn server(sid: u32, s: &model::DerivedServer, check: &model::Check) -> ServerSta
         ctime: 1,
         rtime: 4,
         ttime: 9,
+        ctime_max: 12,
+        rtime_max: 310,
+        ttime_max: 1_250,
     }
 }

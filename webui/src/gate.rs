@@ -5,6 +5,7 @@ use crate::audit;
 use crate::csrf;
 use crate::error::Failure;
 use crate::host;
+use crate::pages::stats;
 use crate::password::USER;
 use crate::session::{self, SignedIn, Use};
 use crate::tokens;
@@ -79,12 +80,14 @@ enum Door {
     Program,
 }
 
-fn door(path: &str) -> Door {
+fn door(uri: &http::Uri, settings: &model::Settings) -> Door {
+    let path = uri.path();
     match path {
         "/healthz" | "/favicon.ico" => Door::Open,
         "/login" | "/claim" | "/claim/asked" => Door::SignIn,
         "/metrics" | "/stats" => Door::Program,
         _ if path.starts_with("/static/") => Door::Open,
+        _ if stats::rest(uri, settings).is_some() => Door::Program,
         _ if path.starts_with("/stats;") || path.starts_with("/api/") => Door::Program,
         _ => Door::Page,
     }
@@ -132,7 +135,7 @@ pub(crate) async fn gate(
         .extensions
         .get::<Peer>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.0.ip().to_canonical());
-    let door = door(&path);
+    let door = door(&parts.uri, &app.snapshot().settings);
     if let Door::Open = door {
         return next.run(Request::from_parts(parts, body)).await;
     }
@@ -242,7 +245,8 @@ async fn let_in(
     if let Door::SignIn = door {
         return if path == "/login" { Ok(newcomer()) } else { Err(lead_to(request, "/login")) };
     }
-    if let Some(signed_in) = resume(app, session, &session::fingerprint(&stored)).await {
+    let counts = !stats::loads_itself(&request.uri, &app.snapshot().settings);
+    if let Some(signed_in) = resume(app, session, &session::fingerprint(&stored), counts).await {
         let proven = signed_in.proven_lately(now_unix());
         let id = session.id().map(|id| id.to_string()).unwrap_or_default();
         let actor = Actor::Session { session: model::session::short(&id), address };
@@ -269,8 +273,14 @@ async fn let_in(
     Err(lead_to(request, "/login"))
 }
 
-/// The session of the cookie, if it is one and not over. Also keeps it alive.
-pub(crate) async fn resume(app: &App, session: &Session, credential: &str) -> Option<SignedIn> {
+/// The session of the cookie, if it is one and not over. Also keeps it alive, where this counts as
+/// use of it.
+pub(crate) async fn resume(
+    app: &App,
+    session: &Session,
+    credential: &str,
+    counts: bool,
+) -> Option<SignedIn> {
     let mut signed_in = session.get::<SignedIn>(session::KEY).await.ok()??;
     let admin = app.snapshot().settings.admin.clone();
     let seconds = |m: model::Millis| i64::from(m.0 / 1000);
@@ -278,6 +288,7 @@ pub(crate) async fn resume(app: &App, session: &Session, credential: &str) -> Op
     let now = now_unix();
     match signed_in.judge(now, idle, seconds(admin.session_max), credential) {
         Use::Fine => {}
+        Use::WriteDown if !counts => {}
         Use::WriteDown => {
             // Only here: setting it makes tower-sessions write the session down.
             session.set_expiry(Some(Expiry::OnInactivity(time::Duration::seconds(idle))));

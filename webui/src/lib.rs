@@ -38,7 +38,6 @@ mod ports;
 mod router;
 mod serve;
 mod session;
-mod stats_csv;
 mod stats_json;
 mod throttle;
 mod tokens;

@@ -53,7 +53,7 @@ type Draw = fn(&App, &Snapshot, &[NodeReport]) -> Result<Vec<Part>, askama::Erro
 
 const PAGES: [(&str, Draw); 10] = [
     ("overview", overview::parts),
-    ("balancing", |_, s, r| balancing::parts(s, r)),
+    ("balancing", balancing::parts),
     ("failover", |_, s, r| failover::parts(s, r)),
     ("sites", |_, s, r| sites::parts(s, r)),
     ("board", |_, _, r| board::parts(r)),

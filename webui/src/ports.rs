@@ -135,6 +135,10 @@ pub trait MirrorApproval: Send + Sync {
 pub trait AccessLog: Send + Sync {
     /// The newest lines, newest last; empty on a node that balances nothing.
     fn recent(&self) -> Vec<String>;
+    /// The last minutes and hours of each frontend, backend and server.
+    fn charts(&self) -> Vec<model::charts::Series>;
+    /// What is asked for most at each frontend.
+    fn paths(&self) -> Vec<model::charts::Paths>;
     /// Breaks off the requests under way at a server; false where there is no such server.
     fn shut_down_sessions(&self, backend: &Name, server: &Name) -> bool;
 }

@@ -5,7 +5,7 @@ use crate::pages::balancing::{self, backends, frontends, servers};
 use crate::pages::notices;
 use crate::pages::{
     account, admin, again, audit, backup, board, cluster, diagnostics, failover, firmware, history,
-    log, more, nodes, overview, sessions, sites, stats, stats_admin, tokens, wifi,
+    log, more, nodes, overview, sessions, sites, stats, tokens, wifi,
 };
 use crate::pages::{conflicts, found, network, node, roles};
 use crate::{api, assets, gate, headers, health, live, session};
@@ -88,7 +88,7 @@ fn pages() -> Router<App> {
         .route("/history", get(history::show))
         .route("/history/{revision}/revert", post(history::revert))
         .route("/history/{revision}/undo", post(history::undo))
-        .route("/stats", get(stats::show).post(stats_admin::post))
+        .route("/stats", get(stats::show).post(stats::post))
         .merge(board_pages())
         .merge(cluster_pages())
 }
@@ -150,6 +150,8 @@ fn resources() -> Router<App> {
         .route("/metrics", get(stats::metrics))
         .route("/api/v1/settings", get(api::settings::get).put(api::settings::put))
         .route("/api/v1/status", get(api::status::get))
+        .route("/api/v1/charts", get(api::charts::charts))
+        .route("/api/v1/paths", get(api::charts::paths))
         .route("/api/v1/backends/{backend}/servers/{server}", patch(api::servers::patch))
         .route("/api/v1/vrrp/{name}/failover", post(api::failover::post))
         .route("/api/v1/sites/{name}/approve", post(api::sites::approve_now))

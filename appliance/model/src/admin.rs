@@ -1,5 +1,6 @@
 //! The admin page on port 1936.
 
+use crate::text::StatsUri;
 use crate::units::Millis;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -25,6 +26,10 @@ pub struct Admin {
     pub session_idle: Millis,
     /// A session ends after so long in any case.
     pub session_max: Millis,
+    /// Where `/stats` is besides (HAProxy `stats uri`).
+    pub stats_uri: Option<StatsUri>,
+    /// `/stats` loads itself again after so long (HAProxy `stats refresh`); never by default.
+    pub stats_refresh: Option<Millis>,
     /// More names the page may be opened under, besides the nodes' own names and addresses.
     pub hosts: Vec<String>,
 }
@@ -34,6 +39,8 @@ impl Default for Admin {
         Self {
             session_idle: Millis::seconds(30 * 60),
             session_max: Millis::seconds(12 * 3600),
+            stats_uri: None,
+            stats_refresh: None,
             hosts: Vec::new(),
         }
     }

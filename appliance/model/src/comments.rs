@@ -235,6 +235,11 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "health",
         "checked, or the operator's word instead of the checks': up, stopping or down.",
     ),
+    (
+        "backends.servers",
+        "agent",
+        "asked, off (what the agent said last stays), or the operator's word instead of its: up, down.",
+    ),
     ("backends.servers", "maxconn", "Requests it gets at once, more wait; 0: any number."),
     (
         "backends.servers",
@@ -348,6 +353,16 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ),
     ("admin", "session_idle", "A session ends after so long without a request."),
     ("admin", "session_max", "A session ends after so long in any case."),
+    (
+        "admin",
+        "stats_uri",
+        "Where the statistics are besides /stats, for example \"/haproxy?stats\".",
+    ),
+    (
+        "admin",
+        "stats_refresh",
+        "The statistics load themselves again after so long. Left out: never.",
+    ),
     ("admin", "hosts", "More names the page may be opened under, besides the nodes' own."),
     // Lists that are empty stand at the top of the document.
     ("", "nodes", "The boards."),

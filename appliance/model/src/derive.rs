@@ -7,7 +7,7 @@ use crate::net::{Bind, BindAddress, Cidr, Endpoint};
 use crate::node::{Node, Role};
 use crate::persistence::CookieValue;
 use crate::rules::{Action, Rule};
-use crate::server::{SendProxy, Server, ServerHealth, ServerState};
+use crate::server::{SendProxy, Server, ServerAgent, ServerHealth, ServerState};
 use crate::settings::Settings;
 use crate::site::{DEFAULT_SITE, Site};
 use crate::text::{Hostname, Name, NodeId, ServerHost};
@@ -119,6 +119,8 @@ pub struct DerivedServer {
     pub hostname: Option<ServerHost>,
     /// Whose word on its health counts.
     pub health: ServerHealth,
+    /// Whose word counts in the place of its agent.
+    pub agent: ServerAgent,
     /// Requests it gets at once; 0 for any number.
     pub maxconn: u32,
     /// What this goes down to while its backend has little to do; 0 for no such thing.
@@ -399,6 +401,7 @@ fn derive_server(s: &Server, name: Name, address: Endpoint, node: Option<NodeId>
         backup: s.backup,
         hostname: s.hostname.clone().filter(|_| s.address.is_none()),
         health: s.health,
+        agent: s.agent,
         maxconn: s.maxconn,
         minconn: s.minconn,
         maxqueue: s.maxqueue,

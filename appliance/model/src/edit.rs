@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::derive::{default_backend, web_servers};
 use crate::net::Cidr;
 use crate::node::Node;
-use crate::server::{Server, ServerHealth, ServerState};
+use crate::server::{Server, ServerAgent, ServerHealth, ServerState};
 use crate::settings::Settings;
 use crate::site::Site;
 use crate::text::{DeviceId, InterfaceName, Name, NodeId};
@@ -74,6 +74,8 @@ pub enum Edit {
         state: Option<ServerState>,
         /// Whose word on its health counts from now on.
         health: Option<ServerHealth>,
+        /// Whose word counts in the place of its agent from now on.
+        agent: Option<ServerAgent>,
     },
     /// A virtual router.
     PutVrrp(VrrpInstance),
@@ -153,10 +155,11 @@ impl Edit {
             Self::RemoveBackend(n) => {
                 remove(&mut settings.backends, "backend", n.as_str(), |e| &e.name == n)?;
             }
-            Self::SetServer { backend, server, weight, state, health } => {
+            Self::SetServer { backend, server, weight, state, health, agent } => {
                 let entry = written_server(settings, backend, server)?;
                 entry.weight = weight.unwrap_or(entry.weight);
                 entry.health = health.unwrap_or(entry.health);
+                entry.agent = agent.unwrap_or(entry.agent);
                 entry.state = state.unwrap_or(entry.state);
             }
             Self::PutVrrp(v) => put(&mut settings.vrrp, v, |e| e.name == v.name),
@@ -207,11 +210,12 @@ impl Edit {
             Self::RemoveFrontend(n) => format!("removed frontend {n}"),
             Self::PutBackend(b) => format!("changed backend {}", b.name),
             Self::RemoveBackend(n) => format!("removed backend {n}"),
-            Self::SetServer { backend, server, weight, state, health } => {
+            Self::SetServer { backend, server, weight, state, health, agent } => {
                 let mut what = Vec::new();
                 what.extend(weight.map(|w| format!("weight {w}")));
                 what.extend(state.map(|s| s.keyword().to_owned()));
                 what.extend(health.map(|h| format!("health {h}")));
+                what.extend(agent.map(|a| format!("agent {a}")));
                 format!("set {backend}/{server} to {}", what.join(" and "))
             }
             Self::PutVrrp(v) => format!("changed virtual router {}", v.name),

@@ -13,6 +13,7 @@ pub mod audit;
 mod balance;
 mod balancing;
 mod certificate;
+pub mod charts;
 mod check;
 mod cluster;
 mod comments;
@@ -68,13 +69,13 @@ pub use persistence::{CookieMode, CookieValue, PersistCookie, StickOn, StickTabl
 pub use problem::Problem;
 pub use rules::Rule;
 pub use secret::{MASK, Secret};
-pub use server::{SendProxy, Server, ServerHealth, ServerState};
+pub use server::{SendProxy, Server, ServerAgent, ServerHealth, ServerState};
 pub use settings::Settings;
 pub use site::{DEFAULT_SITE, MirrorPolicy, Site};
 pub use slot::Slot;
 pub use text::{
     CheckHost, CheckPath, CheckText, Country, DeviceId, Hostname, InterfaceName, Name, NodeId,
-    Pattern, ServerHost, SiteHost, Ssid, TimeServer,
+    Pattern, ServerHost, SiteHost, Ssid, StatsUri, TimeServer,
 };
 pub use tracking::{Counted, TrackTable};
 pub use units::{Centiseconds, Millis, Port, Priority, Revision, Vrid, Weight};

@@ -63,6 +63,21 @@ keywords! {
 }
 
 keywords! {
+    /// Whose word counts in the place of a server's agent (HAProxy `enable agent`, `disable agent`,
+    /// `set server … agent`).
+    ServerAgent, "way with an agent",
+    /// The agent's.
+    #[default]
+    Asked => "asked",
+    /// Nobody's: it is not asked, and what it said last stays.
+    Off => "off",
+    /// The operator's: it says up. The rest of what the agent says still counts.
+    Up => "up",
+    /// The operator's: it says down.
+    Down => "down",
+}
+
+keywords! {
     /// What tells a server the visitor's address before anything else (HAProxy `send-proxy`).
     SendProxy, "version of the PROXY protocol",
     /// Nothing.
@@ -92,6 +107,8 @@ pub struct Server {
     pub state: ServerState,
     /// Whose word on its health counts.
     pub health: ServerHealth,
+    /// Whose word counts in the place of its agent, where it has one.
+    pub agent: ServerAgent,
     /// Used only when no other server is up (HAProxy `backup`).
     pub backup: bool,
     /// Requests it gets at once; more wait (HAProxy `maxconn`). 0: as many as there are.

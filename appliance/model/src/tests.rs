@@ -166,6 +166,7 @@ fn a_written_server_changes_the_derived_one() {
         weight: Some(Weight::constant(7)),
         state: Some(ServerState::Drain),
         health: None,
+        agent: None,
     };
     edit.apply(&mut settings).unwrap();
     assert_eq!(edit.sentence(), "set webservers/web01-eth to weight 7 and drain");
@@ -182,6 +183,7 @@ fn a_written_server_changes_the_derived_one() {
         weight: None,
         state: None,
         health: None,
+        agent: None,
     };
     let before = settings.clone();
     assert!(nobody.apply(&mut settings).is_err());

@@ -165,6 +165,17 @@ text! {
     }
 }
 text! {
+    /// Where on the admin page's port the statistics are besides, such as `/haproxy?stats`
+    /// (HAProxy `stats uri`).
+    StatsUri, |t| {
+        let plain = t.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.~?=".contains(&b));
+        let good = t.starts_with('/') && !t.contains("//") && (2..=200).contains(&t.len());
+        if plain && good && t.matches('?').count() <= 1 { Ok(()) } else {
+            Err(format!("an address of the statistics is a path such as /haproxy?stats, not {t:?}"))
+        }
+    }
+}
+text! {
     /// The path of an HTTP health check, such as `/healthz`.
     CheckPath, |t| {
         if t.starts_with('/') && t.len() <= 1024 && t.bytes().all(|b| b.is_ascii_graphic()) { Ok(()) } else {

@@ -34,7 +34,6 @@ impl<'a> Busy<'a> {
             _ => return None,
         }
         live.traffic.total.up();
-        live.chosen.up();
         live.touched.set(backend.live.tick());
         Some(Self { traffic: &live.traffic, server: Some((live, backend)) })
     }
@@ -68,7 +67,10 @@ pub(crate) enum Denied {
     /// There is no server to wait for.
     NoServer,
     /// It took too long.
-    TooLong,
+    TooLong {
+        /// Its place in the server's queue and in the backend's.
+        before: [u64; 2],
+    },
     /// The settings have changed while it was waited for, so many milliseconds in all: this is what
     /// the backend is now. Who waited on by the old ones might wait for a server that nobody is
     /// sent to any more, or below a limit that nobody else keeps.
@@ -126,7 +128,8 @@ async fn wait<'a>(
         Some(server) => &server.live.queue,
         None => &backend.live.queue,
     };
-    let length = queue.len();
+    // HAProxy counts the request itself, too.
+    let length = queue.len() + 1;
     let before = if bound.is_some() { [length, 0] } else { [0, length] };
     let place = queue.join();
     let mut epoch = worker.shared.health_epoch.load(Acquire);
@@ -142,7 +145,6 @@ async fn wait<'a>(
                 }
                 if let Some(busy) = Busy::server(backend, index) {
                     let waited = worker.now() - began;
-                    queue.waited(waited);
                     return Ok(Admitted { index, busy, waited, before });
                 }
             }
@@ -158,8 +160,7 @@ async fn wait<'a>(
         })
         .await;
         if !in_time {
-            queue.waited(worker.now() - began);
-            return Err(Denied::TooLong);
+            return Err(Denied::TooLong { before });
         }
         if worker.generation() != generation {
             let config = worker.config();

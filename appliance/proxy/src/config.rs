@@ -8,7 +8,8 @@ use crate::rules::Rules;
 use crate::standing::Verdict;
 use crate::tls::Store;
 use model::{
-    DerivedServer, Effective, Name, SendProxy, ServerHealth, ServerHost, ServerState, Weight,
+    DerivedServer, Effective, Name, SendProxy, ServerAgent, ServerHealth, ServerHost, ServerState,
+    Weight,
 };
 use rustls::ServerConfig;
 use std::collections::HashMap;
@@ -65,6 +66,7 @@ pub(crate) struct Server {
     pub(crate) backup: bool,
     pub(crate) hostname: Option<ServerHost>,
     pub(crate) health: ServerHealth,
+    pub(crate) agent: ServerAgent,
     pub(crate) maxconn: u32,
     pub(crate) minconn: u32,
     pub(crate) maxqueue: u32,
@@ -267,6 +269,7 @@ fn server(derived: &DerivedServer, live: Arc<ServerLive>) -> Server {
         backup: derived.backup,
         hostname: derived.hostname.clone(),
         health: derived.health,
+        agent: derived.agent,
         maxconn: derived.maxconn,
         minconn: derived.minconn,
         maxqueue: derived.maxqueue,

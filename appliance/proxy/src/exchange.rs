@@ -82,7 +82,7 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
             (after, termination, [0, 0])
         }
         Some(backend) => {
-            let _busy = Busy::backend(backend);
+            let busy = Busy::backend(backend);
             backend.live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
             let (after, termination) =
                 balance(client, &mut ticket, backend, ruled.prepared.as_ref(), &mut story).await;
@@ -90,6 +90,8 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
                 backend.live.traffic.status(status);
             }
             backend.live.traffic.bytes_out.add(story.bytes);
+            // What HAProxy logs is who else is there.
+            drop(busy);
             let latest = story.moved.as_ref().unwrap_or(backend);
             let server = story.server.and_then(|i| latest.servers.get(i));
             let server = server.map_or(0, |s| s.live.traffic.current.now());
@@ -107,6 +109,7 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
             tracked.into_iter().for_each(|t| t.error(client.worker.now()));
         }
     }
+    frontend.live.paths.count(client.worker.index, &ticket.line, story.status);
     // Whoever was answered here got no further than the frontend.
     let reached = story.moved.as_deref().or(backend.as_deref()).filter(|_| !intercepted);
     write_log(client, &frontend, reached, &ticket, &story, termination, counts);
@@ -164,6 +167,7 @@ async fn intercept(
         Verdict::Redirect(status, location) => {
             let (stay, after) = may_stay(client, ticket);
             story.status = Some(status);
+            client.frontend.live.intercepted.up();
             let mut out = client.worker.buffer();
             rules::put_redirect(&mut out, status, &location, !stay);
             story.bytes += client.send(out).await;
@@ -222,6 +226,7 @@ async fn try_servers(
             let led = led.filter(|i| !anyone && usable(i));
             led.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
         };
+        let asked = client.worker.now();
         let Admitted { index, busy: _busy, waited, before } =
             match admit(client, backend, bound, story.waiting, pick).await {
                 Ok(admitted) => admitted,
@@ -231,14 +236,16 @@ async fn try_servers(
                     story.server = story.server.and_then(same);
                     let mut plan = plan;
                     if let Some(plan) = &mut plan {
-                        plan.server = plan.server.and_then(same);
+                        plan.moved(same);
                     }
                     story.moved = Some(Arc::clone(&next));
                     let again = try_servers(client, ticket, &next, plan, rules, story);
                     return Box::pin(again).await;
                 }
                 Err(denied) => {
-                    if matches!(denied, Denied::TooLong) {
+                    if let Denied::TooLong { before } = denied {
+                        story.queued_ms += story.waiting + client.worker.now() - asked;
+                        story.before = before;
                         failure = (503, Termination::QUEUE_TIMEOUT);
                     }
                     backend.live.econ.up();
@@ -260,6 +267,10 @@ async fn try_servers(
             }
         }
         story.server = Some(index);
+        if led != Some(index) {
+            // As HAProxy counts it: not where persistence has led.
+            server.live.chosen.up();
+        }
         server.live.last_request.set(client.worker.now());
         let begun = client.worker.now();
         let found = find(client, ticket, backend, server, fresh_only).await;
@@ -331,12 +342,11 @@ async fn try_servers(
             }
             Finish::Done(after, termination) => {
                 let total = client.worker.now() - ticket.received;
-                server.live.total_time.add(total);
-                if let Some(ms) = story.connected_ms {
-                    server.live.connect_time.add(ms);
-                }
-                if let Some(ms) = story.response_ms {
-                    server.live.response_time.add(ms);
+                if let (Some(connected), Some(response)) = (story.connected_ms, story.response_ms) {
+                    server.live.queue_time.add(story.queued_ms);
+                    server.live.connect_time.add(connected);
+                    server.live.response_time.add(response);
+                    server.live.total_time.add(total);
                 }
                 return (after, termination);
             }
@@ -711,7 +721,8 @@ fn write_log(
         backend: backend.map_or(name, |b| b.settings.name.as_str()),
         server: server.map_or("<NOSRV>", |s| s.name.as_str()),
         request: Some(ticket.received - ticket.began),
-        queue: server.map(|_| story.queued_ms),
+        queue: (server.is_some() || termination == Termination::QUEUE_TIMEOUT)
+            .then_some(story.queued_ms),
         connect: story.connected_ms,
         response: story.response_ms,
         total: client.worker.now() - ticket.began,

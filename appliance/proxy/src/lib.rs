@@ -11,6 +11,8 @@
 //! pages). What is not exactly right about the framing of a message is refused, never repaired,
 //! and what is sent on is framed anew.
 //!
+//! `history` and `paths` keep, in memory and bounded, what the charts show.
+//!
 //! The edge: `runner` is the manager, one thread that turns snapshots into listeners, workers and
 //! checks. `worker` is one thread of the data plane, with a runtime, listeners (`SO_REUSEPORT`)
 //! and idle server connections of its own; `client` is one visitor's connection, `exchange` one
@@ -48,11 +50,13 @@ mod framing;
 pub mod fuzzing;
 mod head;
 mod health;
+mod history;
 mod http2;
 mod listen;
 mod live;
 mod log;
 mod message;
+mod paths;
 mod persist;
 mod pool;
 mod preflight;
@@ -180,6 +184,17 @@ impl Handle {
     /// The newest 500 lines of the access log, oldest first.
     pub fn recent_log(&self) -> Vec<String> {
         self.0.shared.access.recent()
+    }
+
+    /// The last minutes and hours of every frontend, backend and server.
+    pub fn charts(&self) -> Vec<model::charts::Series> {
+        status::charts(&self.0.shared.config())
+    }
+
+    /// What is asked for most at each frontend.
+    pub fn paths(&self) -> Vec<model::charts::Paths> {
+        let config = self.0.shared.config();
+        config.frontends.iter().map(|f| f.live.paths.read(&f.settings.name)).collect()
     }
 
     /// Breaks off the requests under way at a server (HAProxy `shutdown sessions server`); false

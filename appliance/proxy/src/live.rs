@@ -6,6 +6,8 @@
 use crate::balance::{Balancer, Candidate, Load, SCALE};
 use crate::config::Backend;
 use crate::health::Fsm;
+use crate::history::History;
+use crate::paths::PathCounts;
 use crate::persist::stick::{Changes, Stick};
 use crate::queue::Queue;
 use crate::standing::{Standing, Verdict};
@@ -88,14 +90,15 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Takes the counter as it is, about a second after the last time.
-    pub(crate) fn sample(&self, total: u64) {
+    /// Takes the counter as it is, about a second after the last time, and says how far it grew.
+    pub(crate) fn sample(&self, total: u64) -> u64 {
         let rate = total.saturating_sub(self.before.get());
         self.before.set(total);
         self.rate.set(rate);
         if rate > self.max.get() {
             self.max.set(rate);
         }
+        rate
     }
     pub(crate) fn get(&self) -> u64 {
         self.rate.get()
@@ -105,16 +108,20 @@ impl Rate {
     }
 }
 
-/// The average over the last 1,024 values.
+/// The average over the last 1,024 values, and the largest ever.
 #[derive(Debug, Default)]
 pub(crate) struct Average {
     sum: Counter,
     count: Counter,
+    max: Counter,
 }
 
 impl Average {
     pub(crate) fn add(&self, value: u64) {
         let (sum, count) = (self.sum.get(), self.count.get());
+        if value > self.max.get() {
+            self.max.set(value);
+        }
         if count < 1024 {
             self.count.set(count + 1);
             self.sum.set(sum + value);
@@ -124,6 +131,9 @@ impl Average {
     }
     pub(crate) fn get(&self) -> u64 {
         self.sum.get() / self.count.get().max(1)
+    }
+    pub(crate) fn max(&self) -> u64 {
+        self.max.get()
     }
 }
 
@@ -137,6 +147,7 @@ pub(crate) struct Traffic {
     pub(crate) rate: Rate,
     /// Responses: 1xx to 5xx, then any other.
     pub(crate) statuses: [Counter; 6],
+    pub(crate) history: History,
 }
 
 impl Traffic {
@@ -162,6 +173,10 @@ pub(crate) struct FrontendLive {
     pub(crate) dcon: Counter,
     /// What rules count of each visitor.
     pub(crate) visitors: Visitors,
+    /// Requests that a rule has answered in another way.
+    pub(crate) intercepted: Counter,
+    /// What is asked for most.
+    pub(crate) paths: PathCounts,
     /// Wakes who waits for a connection to end because there are `maxconn`.
     pub(crate) room: Notify,
 }
@@ -295,6 +310,11 @@ pub(crate) fn candidates(backend: &Backend) -> Vec<Candidate> {
     if all.is_empty() { usable(true).take(backups).map(candidate).collect() } else { all }
 }
 
+/// Of checks and agents of whom nothing is known so far.
+pub(crate) fn unasked() -> CheckStatus {
+    CheckStatus { check_status: "INI".to_owned(), ..CheckStatus::default() }
+}
+
 /// What checks and agent have found.
 #[derive(Debug)]
 pub(crate) struct Checked {
@@ -303,6 +323,10 @@ pub(crate) struct Checked {
     /// The last check passed only conditionally.
     pub(crate) stopping: bool,
     pub(crate) agent_up: bool,
+    /// A check is under way.
+    pub(crate) running: bool,
+    /// The agent is being asked.
+    pub(crate) agent_running: bool,
     pub(crate) agent: CheckStatus,
     pub(crate) uptime: Uptime,
 }
@@ -311,10 +335,12 @@ impl Checked {
     pub(crate) fn new(check: &model::Check, now: Instant) -> Self {
         Self {
             fsm: Fsm::new(check.rise, check.fall),
-            last: CheckStatus { check_status: "INI".to_owned(), ..CheckStatus::default() },
+            last: unasked(),
             stopping: false,
             agent_up: true,
-            agent: CheckStatus::default(),
+            running: false,
+            agent_running: false,
+            agent: unasked(),
             uptime: Uptime::new(now),
         }
     }
@@ -340,6 +366,7 @@ pub(crate) struct ServerLive {
     pub(crate) idle: Gauge,
     pub(crate) client_aborts: Counter,
     pub(crate) server_aborts: Counter,
+    pub(crate) queue_time: Average,
     pub(crate) connect_time: Average,
     pub(crate) response_time: Average,
     pub(crate) total_time: Average,
@@ -368,6 +395,7 @@ impl ServerLive {
             idle: Gauge::default(),
             client_aborts: Counter::default(),
             server_aborts: Counter::default(),
+            queue_time: Average::default(),
             connect_time: Average::default(),
             response_time: Average::default(),
             total_time: Average::default(),
@@ -397,6 +425,13 @@ impl ServerLive {
         }
         let (whole, since) = (slowstart.as_secs().max(1), uptime.since.elapsed().as_secs());
         (since < whole).then_some((since, whole))
+    }
+
+    /// Percent of its weight that counts while it starts slowly (HAProxy's column `throttle`).
+    pub(crate) fn throttle(&self, slowstart: Duration) -> Option<u32> {
+        let sixteenths = self.sixteenths(slowstart);
+        // HAProxy shows 1 to 100, and nothing once it is over.
+        (sixteenths < SCALE).then(|| (sixteenths * 100 / SCALE).clamp(1, 100))
     }
 
     /// Not down: it may be sent what belongs to it.

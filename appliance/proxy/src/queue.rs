@@ -3,7 +3,7 @@
 //! Only the first in a queue tries to get in. Whoever leaves a queue, by getting in, giving up or
 //! being dropped, wakes the next one, and so does every request that ends: nobody is forgotten.
 
-use crate::live::{Average, Gauge, lock};
+use crate::live::{Gauge, lock};
 use model::status::QueueCounters;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
@@ -30,7 +30,6 @@ impl Waiter {
 pub(crate) struct Queue {
     waiting: Mutex<VecDeque<Arc<Waiter>>>,
     length: Gauge,
-    time: Average,
 }
 
 impl Queue {
@@ -62,13 +61,10 @@ impl Queue {
         first.map(|w| w.call()).is_some()
     }
 
-    /// Takes in how long somebody waited.
-    pub(crate) fn waited(&self, ms: u64) {
-        self.time.add(ms);
-    }
-
+    /// Its length; how long the served ones have waited is the servers' to know.
     pub(crate) fn counters(&self) -> QueueCounters {
-        QueueCounters { qcur: self.length.now(), qmax: self.length.max(), qtime: self.time.get() }
+        let (qcur, qmax) = (self.length.now(), self.length.max());
+        QueueCounters { qcur, qmax, ..QueueCounters::default() }
     }
 }
 

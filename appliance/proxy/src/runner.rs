@@ -237,7 +237,7 @@ impl Manager {
         if self.sampled.elapsed() >= Duration::from_secs(1) {
             self.sampled = Instant::now();
             let config = shared.config();
-            status::sample(&config);
+            status::sample(&shared, &config);
             config.backends.iter().for_each(|b| b.warm());
             // Starts again what may have ended by a fault; the others go on.
             self.checks.set(&shared, self.reporter.board(), &config.backends);

@@ -2,7 +2,7 @@
 
 use crate::access::AccessLog;
 use crate::config::{Config, Registry};
-use crate::live::{Counter, Gauge, lock};
+use crate::live::{Counter, Gauge, Rate, lock};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) listeners: AtomicUsize,
     /// Connections of visitors.
     pub(crate) connections: Gauge,
+    /// New ones in a second.
+    pub(crate) connection_rate: Rate,
     /// The most of them (HAProxy's global `maxconn`).
     maxconn: AtomicU64,
     /// Wakes listeners that wait because there are as many.
@@ -57,6 +59,7 @@ impl Shared {
             health_epoch: AtomicU64::new(0),
             listeners: AtomicUsize::new(0),
             connections: Gauge::default(),
+            connection_rate: Rate::default(),
             maxconn: AtomicU64::new(most_connections()),
             room: Notify::new(),
             accept_errors: Counter::default(),

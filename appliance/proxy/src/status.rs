@@ -1,15 +1,17 @@
 //! The live state in the words of the model.
 
+use crate::balance::SCALE;
 use crate::config::{Backend, Config, Frontend, Server};
 use crate::listen::Place;
 use crate::live::{Traffic, lock};
 use crate::shared::Shared;
 use crate::standing::Verdict;
-use model::Endpoint;
+use model::charts::Series;
 use model::status::{
-    AgentStatus, BackendStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, ServerStatus,
-    TrafficCounters,
+    AgentStatus, BackendStatus, FrontendStatus, Health, HttpCounters, ProxyStatus, QueueCounters,
+    ServerStatus, TrafficCounters,
 };
+use model::{Endpoint, Name, ServerAgent};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -25,6 +27,9 @@ pub(crate) fn proxy(shared: &Shared, open: &BTreeSet<Place>, threads: usize) -> 
         curr_conns: shared.connections.now(),
         maxconn: shared.maxconn(),
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
+        conn_rate: shared.connection_rate.get(),
+        conn_rate_max: shared.connection_rate.max(),
+        dropped_logs: shared.access.dropped.get(),
     }
 }
 
@@ -71,6 +76,8 @@ fn frontend(f: &Frontend, iid: u32, open: &BTreeSet<Place>) -> FrontendStatus {
         req_tot: live.requests.get(),
         req_rate: live.request_rate.get(),
         req_rate_max: live.request_rate.max(),
+        dcon: live.dcon.get(),
+        intercepted: live.intercepted.get(),
     }
 }
 
@@ -85,6 +92,8 @@ fn backend(b: &Backend, iid: u32, shared: &Shared, now: Instant) -> BackendStatu
         balance: b.settings.balance.clone(),
         traffic: traffic(&b.live.traffic),
         http: http(&b.live.traffic),
+        slim: b.fullconn.into(),
+        cookie: b.settings.cookie.as_ref().map(|c| c.name.to_string()),
         econ: b.live.econ.get(),
         lastchg: uptime.since_s(now),
         downtime: uptime.downtime_s(now),
@@ -103,18 +112,23 @@ fn server(b: &Backend, s: &Server, sid: u32, shared: &Shared, now: Instant) -> S
     let checked = lock(&live.checked);
     let mut check = checked.last.clone();
     check.check_health = checked.fsm.health();
+    check.running = checked.running;
     let uptime = checked.uptime;
-    let agent = b.settings.check.agent_port.map(|_| {
+    let asked = b.settings.check.agent_port.filter(|_| s.agent != ServerAgent::Off);
+    let agent = asked.map(|_| {
         let wish = live.standing.wish();
-        AgentStatus {
-            check: checked.agent.clone(),
-            state: wish.state,
-            weight: wish.weight,
-            maxconn: wish.maxconn,
-        }
+        let mut check = checked.agent.clone();
+        check.running = checked.agent_running;
+        check.check_health = match s.agent {
+            ServerAgent::Up => 1,
+            ServerAgent::Down => 0,
+            ServerAgent::Asked | ServerAgent::Off => u32::from(checked.agent_up),
+        };
+        AgentStatus { check, state: wish.state, weight: wish.weight, maxconn: wish.maxconn }
     });
     drop(checked);
     let address = live.standing.address().unwrap_or(s.address);
+    let slowstart = b.settings.slowstart.duration();
     ServerStatus {
         name: s.name.clone(),
         sid,
@@ -129,11 +143,22 @@ fn server(b: &Backend, s: &Server, sid: u32, shared: &Shared, now: Instant) -> S
         forced: s.health,
         hostname: s.hostname.as_ref().map(|h| h.as_str().to_owned()),
         weight: s.weight,
-        effective_weight: live.standing.weight(s.weight),
+        // HAProxy shows what counts at this moment, too.
+        user_weight: live.standing.weight(s.weight),
+        effective_weight: (live.standing.weight(s.weight) * live.sixteenths(slowstart))
+            .div_ceil(SCALE),
         maxconn: live.standing.maxconn(s.maxconn),
         maxqueue: s.maxqueue,
-        queue: live.queue.counters(),
+        queue: QueueCounters {
+            qtime: live.queue_time.get(),
+            qtime_max: live.queue_time.max(),
+            ..live.queue.counters()
+        },
         agent,
+        checked: b.settings.check.enabled,
+        observed: b.settings.check.observe,
+        throttle: live.throttle(slowstart),
+        cookie: b.settings.cookie.as_ref().map(|_| s.cookie.clone()),
         backup: s.backup,
         check_fall: b.settings.check.fall,
         check_rise: b.settings.check.rise,
@@ -159,18 +184,53 @@ fn server(b: &Backend, s: &Server, sid: u32, shared: &Shared, now: Instant) -> S
         ctime: live.connect_time.get(),
         rtime: live.response_time.get(),
         ttime: live.total_time.get(),
+        ctime_max: live.connect_time.max(),
+        rtime_max: live.response_time.max(),
+        ttime_max: live.total_time.max(),
     }
 }
 
+/// The history of everything.
+pub(crate) fn charts(config: &Config) -> Vec<Series> {
+    let series = |proxy: &Name, server: Option<&Name>, frontend: bool, t: &Traffic| {
+        let (counted, seconds, minutes) = t.history.read();
+        let (proxy, server) = (proxy.clone(), server.cloned());
+        Series { proxy, server, frontend, counted, seconds, minutes }
+    };
+    let frontends =
+        config.frontends.iter().map(|f| series(&f.settings.name, None, true, &f.live.traffic));
+    let backends = config.backends.iter().flat_map(|b| {
+        let name = &b.settings.name;
+        let servers = b.servers.iter().map(|s| series(name, Some(&s.name), false, &s.live.traffic));
+        std::iter::once(series(name, None, false, &b.live.traffic)).chain(servers)
+    });
+    frontends.chain(backends).collect()
+}
+
 /// Takes the rates of the last second.
-pub(crate) fn sample(config: &Config) {
+pub(crate) fn sample(shared: &Shared, config: &Config) {
+    let all = config.frontends.iter().map(|f| f.live.traffic.total.get()).sum();
+    shared.connection_rate.sample(all);
     let rate = |t: &Traffic| t.rate.sample(t.total.get());
     for f in &config.frontends {
-        rate(&f.live.traffic);
-        f.live.request_rate.sample(f.live.requests.get());
+        let (live, requests) = (&f.live, f.live.requests.get());
+        rate(&live.traffic);
+        live.request_rate.sample(requests);
+        // A connection is what there is to count in mode tcp.
+        let counted = if requests > 0 { requests } else { live.traffic.total.get() };
+        live.traffic.history.take(&live.traffic, counted, 0);
     }
     for b in &config.backends {
         rate(&b.live.traffic);
-        b.servers.iter().for_each(|s| rate(&s.live.traffic));
+        let mut times = (0, 0);
+        for s in &b.servers {
+            let (t, time) = (&s.live.traffic, s.live.response_time.get());
+            t.history.take(t, t.total.get(), time);
+            // The backend's is its servers', by how much each has to do.
+            let share = t.rate.sample(t.total.get());
+            times = (times.0 + time * share, times.1 + share);
+        }
+        let t = &b.live.traffic;
+        t.history.take(t, t.total.get(), times.0 / times.1.max(1));
     }
 }

@@ -69,7 +69,8 @@ pub(crate) async fn run(client: &mut Client) {
         tls: client.tls,
         backend: backend.map_or(name, |b| b.settings.name.as_str()),
         server: server.map_or("<NOSRV>", |s| s.name.as_str()),
-        queue: server.map(|_| story.queued_ms),
+        queue: (server.is_some() || termination == Termination::QUEUE_TIMEOUT)
+            .then_some(story.queued_ms),
         connect: story.connected_ms,
         total: client.worker.now() - story.began,
         bytes: story.bytes,
@@ -111,6 +112,7 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
             let led = led.filter(|i| !anyone && usable(i));
             led.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
         };
+        let asked = client.worker.now();
         let Admitted { index, busy: _busy, waited, before } =
             match admit(client, backend, bound, story.waiting, pick).await {
                 Ok(admitted) => admitted,
@@ -122,11 +124,10 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
                 }
                 Err(denied) => {
                     backend.live.econ.up();
-                    return if matches!(denied, Denied::TooLong) {
-                        Termination::QUEUE_TIMEOUT
-                    } else {
-                        failure
-                    };
+                    let Denied::TooLong { before } = denied else { return failure };
+                    story.queued_ms += story.waiting + client.worker.now() - asked;
+                    story.before = before;
+                    return Termination::QUEUE_TIMEOUT;
                 }
             };
         story.queued_ms += waited;
@@ -143,6 +144,9 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
             }
         }
         story.server = Some(index);
+        if led != Some(index) {
+            server.live.chosen.up();
+        }
         let begun = client.worker.now();
         server.live.last_request.set(begun);
         server.live.connects.up();
@@ -161,6 +165,7 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
                 }
                 let termination = relay(client, backend, index, &mut io, story).await;
                 server.live.total_time.add(client.worker.now() - story.began);
+                server.live.queue_time.add(story.queued_ms);
                 return termination;
             }
             Err(error) => {

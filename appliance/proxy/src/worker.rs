@@ -47,6 +47,8 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
+    /// Its number.
+    pub(crate) index: usize,
     config: RefCell<Arc<Config>>,
     generation: Cell<u64>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
@@ -107,6 +109,7 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let worker = Rc::new(Worker {
+        index,
         config: RefCell::new(shared.config()),
         generation: Cell::new(shared.generation.load(Acquire)),
         scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),

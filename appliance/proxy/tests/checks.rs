@@ -96,7 +96,7 @@ fn an_agent_has_its_say() {
     until("the weight is lower", || of(&proxy, 0).effective_weight == 75);
     assert_eq!((of(&proxy, 0).weight.get(), of(&proxy, 0).maxconn), (100, 9));
     say("drain\n");
-    until("it drains", || of(&proxy, 0).status_word() == "DRAIN");
+    until("it drains", || of(&proxy, 0).status_word() == "DRAIN (agent)");
     say("maint\n");
     until("it rests", || of(&proxy, 0).status_word() == "MAINT");
     assert_eq!(proxy.connect().get("/").unwrap().status, 503, "b has the same agent");

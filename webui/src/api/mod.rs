@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod board;
+pub(crate) mod charts;
 pub(crate) mod failover;
 pub(crate) mod firmware;
 pub(crate) mod log;

@@ -11,6 +11,8 @@ pub(crate) struct AdminForm {
     pub(crate) session_idle: Field,
     pub(crate) session_max: Field,
     pub(crate) hosts: Field,
+    pub(crate) stats_uri: Field,
+    pub(crate) stats_refresh: Field,
 }
 
 impl Form for AdminForm {
@@ -25,6 +27,8 @@ impl Form for AdminForm {
             ("session_idle", &mut self.session_idle),
             ("session_max", &mut self.session_max),
             ("hosts", &mut self.hosts),
+            ("stats_uri", &mut self.stats_uri),
+            ("stats_refresh", &mut self.stats_refresh),
         ]
     }
 
@@ -32,6 +36,8 @@ impl Form for AdminForm {
         self.session_idle.set(admin.session_idle);
         self.session_max.set(admin.session_max);
         self.hosts.set_list(&admin.hosts);
+        self.stats_uri.set_option(admin.stats_uri.as_ref());
+        self.stats_refresh.set_option(admin.stats_refresh);
     }
 
     fn part(&self, settings: &Settings) -> Option<Admin> {
@@ -55,9 +61,13 @@ impl TryFrom<&mut AdminForm> for Edit {
         let idle = form.session_idle.read();
         let max = form.session_max.read();
         let hosts = form.hosts.words();
+        let uri = form.stats_uri.optional();
+        let refresh = form.stats_refresh.optional();
         admin.session_idle = idle.ok_or(Invalid)?;
         admin.session_max = max.ok_or(Invalid)?;
         admin.hosts = hosts.ok_or(Invalid)?;
+        admin.stats_uri = uri.ok_or(Invalid)?;
+        admin.stats_refresh = refresh.ok_or(Invalid)?;
         Ok(Self::PutAdmin(admin))
     }
 }

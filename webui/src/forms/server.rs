@@ -17,6 +17,7 @@ pub(crate) struct ServerForm {
     pub(crate) backup: Field,
     pub(crate) hostname: Field,
     pub(crate) health: Field,
+    pub(crate) agent: Field,
     pub(crate) maxconn: Field,
     pub(crate) minconn: Field,
     pub(crate) maxqueue: Field,
@@ -46,6 +47,7 @@ impl Form for ServerForm {
             ("backup", &mut self.backup),
             ("hostname", &mut self.hostname),
             ("health", &mut self.health),
+            ("agent", &mut self.agent),
             ("maxconn", &mut self.maxconn),
             ("minconn", &mut self.minconn),
             ("maxqueue", &mut self.maxqueue),
@@ -61,6 +63,7 @@ impl Form for ServerForm {
         self.backup.set_on(server.backup);
         self.hostname.set_option(server.hostname.as_ref());
         self.health.set(server.health);
+        self.agent.set(server.agent);
         self.maxconn.set(server.maxconn);
         self.minconn.set(server.minconn);
         self.maxqueue.set(server.maxqueue);
@@ -110,6 +113,7 @@ impl TryFrom<&mut ServerForm> for Edit {
         let name = form.name.read();
         let hostname = form.hostname.optional();
         let health = form.health.optional();
+        let agent = form.agent.optional();
         let number = |field: &mut Field| match field.value.trim() {
             "" => Some(0),
             _ => whole(field),
@@ -134,6 +138,7 @@ impl TryFrom<&mut ServerForm> for Edit {
             backup: form.backup.on(),
             hostname: hostname.ok_or(Invalid)?,
             health: health.ok_or(Invalid)?.unwrap_or_default(),
+            agent: agent.ok_or(Invalid)?.unwrap_or_default(),
             maxconn: maxconn.ok_or(Invalid)?,
             minconn: minconn.ok_or(Invalid)?,
             maxqueue: maxqueue.ok_or(Invalid)?,

@@ -1,393 +1,287 @@
 //! The balancer's metrics, under HAProxy's names.
+//!
+//! A value HAProxy writes as `NaN`, because there is none, is left out here.
 
-use super::{Page, all, codes, each, seconds, states};
-use crate::stats_csv::total_weight;
-use model::ServerState;
-use model::status::{self, Health, ServerStatus};
+use super::names::{METRICS, Unit};
+use super::{Page, Scope, seconds};
+use model::status::ProxyStatus;
+use model::status::stat::{Kind, Line, Value};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(super) fn frontends(page: &mut Page, proxy: &status::ProxyStatus) {
-    let entries: Vec<_> =
-        proxy.frontends.iter().map(|f| (vec![("proxy", f.name.as_str())], f)).collect();
-    states(
-        page,
-        &entries,
-        ("haproxy_frontend_status", "Current status of the service, per state label value."),
-        &["DOWN", "UP"],
-        |f| if f.open { "UP" } else { "DOWN" },
-    );
-    all(
-        page,
-        &entries,
-        &[
-            ("haproxy_frontend_current_sessions", "gauge", "Number of current sessions", |f| {
-                f.traffic.scur
-            }),
-            ("haproxy_frontend_max_sessions", "gauge", "Highest number of current sessions", |f| {
-                f.traffic.smax
-            }),
-            (
-                "haproxy_frontend_limit_sessions",
-                "gauge",
-                "Limit on the number of current sessions",
-                |f| f.slim.into(),
-            ),
-            ("haproxy_frontend_sessions_total", "counter", "Total number of sessions", |f| {
-                f.traffic.stot
-            }),
-            ("haproxy_frontend_connections_total", "counter", "Total number of connections", |f| {
-                f.traffic.stot
-            }),
-            (
-                "haproxy_frontend_max_session_rate",
-                "gauge",
-                "Highest number of sessions per second",
-                |f| f.traffic.rate_max,
-            ),
-            ("haproxy_frontend_bytes_in_total", "counter", "Total number of request bytes", |f| {
-                f.traffic.bin
-            }),
-            (
-                "haproxy_frontend_bytes_out_total",
-                "counter",
-                "Total number of response bytes",
-                |f| f.traffic.bout,
-            ),
-            (
-                "haproxy_frontend_requests_denied_total",
-                "counter",
-                "Total number of denied requests",
-                |f| f.dreq,
-            ),
-            (
-                "haproxy_frontend_request_errors_total",
-                "counter",
-                "Total number of invalid requests",
-                |f| f.ereq,
-            ),
-            (
-                "haproxy_frontend_http_requests_total",
-                "counter",
-                "Total number of HTTP requests",
-                |f| f.req_tot,
-            ),
-            (
-                "haproxy_frontend_http_requests_rate_max",
-                "gauge",
-                "Highest number of HTTP requests per second",
-                |f| f.req_rate_max,
-            ),
-        ],
-    );
-    codes(page, &entries, "haproxy_frontend_http_responses_total", |f| f.http);
+const CLASSES: [(&str, &str); 6] = [
+    ("1xx", "hrsp_1xx"),
+    ("2xx", "hrsp_2xx"),
+    ("3xx", "hrsp_3xx"),
+    ("4xx", "hrsp_4xx"),
+    ("5xx", "hrsp_5xx"),
+    ("other", "hrsp_other"),
+];
+const PROXY_STATES: [&str; 2] = ["DOWN", "UP"];
+const SERVER_STATES: [&str; 5] = ["DOWN", "UP", "MAINT", "DRAIN", "NOLB"];
+const CHECKS: [&str; 16] = [
+    "HANA", "SOCKERR", "L4OK", "L4TOUT", "L4CON", "L6OK", "L6TOUT", "L6RSP", "L7TOUT", "L7RSP",
+    "L7OK", "L7OKC", "L7STS", "PROCERR", "PROCTOUT", "PROCOK",
+];
+
+/// The process as HAProxy's dashboards know it.
+pub(super) fn process(page: &mut Page, proxy: &ProxyStatus, uptime_ms: u64, version: &str) {
+    let sum =
+        |f: fn(&model::status::FrontendStatus) -> u64| proxy.frontends.iter().map(f).sum::<u64>();
+    let listeners = proxy.frontends.iter().filter(|f| f.open).map(|f| f.bind.len()).sum::<usize>();
+    let listeners = u64::try_from(listeners).unwrap_or(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for (name, kind, help, value) in [
+        (
+            "nbthread",
+            "gauge",
+            "Number of started threads (global.nbthread)",
+            u64::from(proxy.threads),
+        ),
+        ("nbproc", "gauge", "Number of started worker processes (historical, always 1)", 1),
+        ("relative_process_id", "gauge", "Relative worker process number (1)", 1),
+        (
+            "uptime_seconds",
+            "gauge",
+            "How long ago this worker process was started (seconds)",
+            uptime_ms / 1000,
+        ),
+        (
+            "max_connections",
+            "gauge",
+            "Hard limit on the number of per-process connections (configured or imposed by Ulimit-n)",
+            proxy.maxconn,
+        ),
+        (
+            "hard_max_connections",
+            "gauge",
+            "Hard limit on the number of per-process connections (imposed by Memmax_MB or Ulimit-n)",
+            proxy.maxconn,
+        ),
+        (
+            "current_connections",
+            "gauge",
+            "Current number of connections on this worker process",
+            proxy.curr_conns,
+        ),
+        (
+            "connections_total",
+            "counter",
+            "Total number of connections on this worker process since started",
+            sum(|f| f.traffic.stot),
+        ),
+        (
+            "requests_total",
+            "counter",
+            "Total number of requests on this worker process since started",
+            sum(|f| f.req_tot),
+        ),
+        (
+            "current_connection_rate",
+            "gauge",
+            "Number of front connections created on this worker process over the last second",
+            proxy.conn_rate,
+        ),
+        (
+            "max_connection_rate",
+            "gauge",
+            "Highest ConnRate reached on this worker process since started (in connections per second)",
+            proxy.conn_rate_max,
+        ),
+        (
+            "current_session_rate",
+            "gauge",
+            "Number of sessions created on this worker process over the last second",
+            proxy.conn_rate,
+        ),
+        (
+            "max_session_rate",
+            "gauge",
+            "Highest SessRate reached on this worker process since started (in sessions per second)",
+            proxy.conn_rate_max,
+        ),
+        (
+            "jobs",
+            "gauge",
+            "Current number of active jobs on the current worker process (frontend connections, master connections, listeners)",
+            proxy.curr_conns + listeners,
+        ),
+        (
+            "listeners",
+            "gauge",
+            "Current number of active listeners on the current worker process",
+            listeners,
+        ),
+        (
+            "dropped_logs_total",
+            "counter",
+            "Total number of dropped logs for current worker process since started",
+            proxy.dropped_logs,
+        ),
+        (
+            "bytes_out_total",
+            "counter",
+            "Total number of bytes emitted by current worker process since started",
+            sum(|f| f.traffic.bout),
+        ),
+        (
+            "start_time_seconds",
+            "gauge",
+            "Start time in seconds",
+            now.saturating_sub(uptime_ms / 1000),
+        ),
+    ] {
+        let name = format!("haproxy_process_{name}");
+        page.metric(&name, kind, help);
+        page.sample(&name, &[], value);
+    }
+    page.metric("haproxy_process_build_info", "gauge", "Build info");
+    page.sample("haproxy_process_build_info", &[("version", version)], 1);
 }
 
-pub(super) fn backends(page: &mut Page, proxy: &status::ProxyStatus) {
-    let entries: Vec<_> =
-        proxy.backends.iter().map(|b| (vec![("proxy", b.name.as_str())], b)).collect();
-    let up = |b: &status::BackendStatus| b.servers.iter().any(ServerStatus::usable);
-    states(
-        page,
-        &entries,
-        ("haproxy_backend_status", "Current status of the service, per state label value."),
-        &["DOWN", "UP"],
-        |b| if up(b) { "UP" } else { "DOWN" },
-    );
-    fn sum(b: &status::BackendStatus, f: fn(&ServerStatus) -> u64) -> u64 {
-        b.servers.iter().map(f).sum()
+/// Frontends, backends and servers, as far as they are asked for.
+pub(super) fn objects(page: &mut Page, lines: &[Line], scope: &Scope) {
+    for (kind, word) in
+        [(Kind::Frontend, "frontend"), (Kind::Backend, "backend"), (Kind::Server, "server")]
+    {
+        if !scope.has(word) {
+            continue;
+        }
+        let of: Vec<Object> = lines.iter().filter(|l| l.kind == kind).map(Object::new).collect();
+        if of.is_empty() {
+            continue;
+        }
+        for metric in METRICS.iter().filter(|m| m.is_of(kind)) {
+            let write = |n: u64| match metric.unit {
+                Unit::Plain => n.to_string(),
+                Unit::Millis => seconds(n),
+            };
+            let samples = of.iter().filter_map(|o| {
+                let value = match o.line.get(metric.field)? {
+                    Value::Number(n) => write(*n),
+                    other => other.to_string(),
+                };
+                Some((o.labels(None), value))
+            });
+            let name = format!("haproxy_{word}_{}", metric.name);
+            put(page, (&name, metric.kind, metric.help), samples.collect());
+        }
+        stateful(page, word, kind, &of);
     }
-    fn usable(b: &status::BackendStatus, backup: bool) -> u64 {
-        sum(
-            b,
-            if backup {
-                |s| u64::from(s.usable() && s.backup)
-            } else {
-                |s| u64::from(s.usable() && !s.backup)
-            },
-        )
-    }
-    all(
-        page,
-        &entries,
-        &[
-            ("haproxy_backend_current_queue", "gauge", "Number of queued requests", |b| {
-                b.queue.qcur + sum(b, |s| s.queue.qcur)
-            }),
-            ("haproxy_backend_max_queue", "gauge", "Highest number of queued requests", |b| {
-                b.queue.qmax
-            }),
-            ("haproxy_backend_current_sessions", "gauge", "Number of current sessions", |b| {
-                b.traffic.scur
-            }),
-            ("haproxy_backend_max_sessions", "gauge", "Highest number of current sessions", |b| {
-                b.traffic.smax
-            }),
-            ("haproxy_backend_sessions_total", "counter", "Total number of sessions", |b| {
-                b.traffic.stot
-            }),
-            (
-                "haproxy_backend_http_requests_total",
-                "counter",
-                "Total number of HTTP requests",
-                |b| b.traffic.stot,
-            ),
-            (
-                "haproxy_backend_max_session_rate",
-                "gauge",
-                "Highest number of sessions per second",
-                |b| b.traffic.rate_max,
-            ),
-            ("haproxy_backend_bytes_in_total", "counter", "Total number of request bytes", |b| {
-                b.traffic.bin
-            }),
-            ("haproxy_backend_bytes_out_total", "counter", "Total number of response bytes", |b| {
-                b.traffic.bout
-            }),
-            ("haproxy_backend_active_servers", "gauge", "Number of active servers", |b| {
-                usable(b, false)
-            }),
-            ("haproxy_backend_backup_servers", "gauge", "Number of backup servers", |b| {
-                usable(b, true)
-            }),
-            ("haproxy_backend_weight", "gauge", "Total effective weight", total_weight),
-            (
-                "haproxy_backend_check_up_down_total",
-                "counter",
-                "Total number of UP to DOWN transitions",
-                |b| b.chkdown,
-            ),
-            (
-                "haproxy_backend_check_last_change_seconds",
-                "gauge",
-                "Seconds since the last change of status",
-                |b| b.lastchg,
-            ),
-            (
-                "haproxy_backend_downtime_seconds_total",
-                "counter",
-                "Seconds without a usable server",
-                |b| b.downtime,
-            ),
-            (
-                "haproxy_backend_connection_errors_total",
-                "counter",
-                "Total number of failed connections",
-                |b| b.econ + sum(b, |s| s.econ),
-            ),
-            (
-                "haproxy_backend_response_errors_total",
-                "counter",
-                "Total number of invalid responses",
-                |b| sum(b, |s| s.eresp),
-            ),
-            ("haproxy_backend_retry_warnings_total", "counter", "Total number of retries", |b| {
-                sum(b, |s| s.wretr)
-            }),
-            (
-                "haproxy_backend_redispatch_warnings_total",
-                "counter",
-                "Total number of redispatches",
-                |b| sum(b, |s| s.wredis),
-            ),
-            (
-                "haproxy_backend_loadbalanced_total",
-                "counter",
-                "Total number of requests given to a server",
-                |b| sum(b, |s| s.lbtot),
-            ),
-        ],
-    );
-    codes(page, &entries, "haproxy_backend_http_responses_total", |b| b.http);
-}
-
-fn server_state(s: &ServerStatus) -> &'static str {
-    match (s.state, s.health) {
-        (ServerState::Maint, _) => "MAINT",
-        (_, Health::Down) => "DOWN",
-        (ServerState::Drain, _) => "DRAIN",
-        (ServerState::Ready, _) => "UP",
+    if scope.has("backend") {
+        aggregates(page, lines);
     }
 }
 
-pub(super) fn servers(page: &mut Page, proxy: &status::ProxyStatus) {
-    let entries: Vec<_> = proxy
-        .backends
-        .iter()
-        .flat_map(|b| {
-            b.servers
-                .iter()
-                .map(|s| (vec![("proxy", b.name.as_str()), ("server", s.name.as_str())], s))
+/// A line and what it is labelled with.
+struct Object<'a> {
+    line: &'a Line,
+    proxy: String,
+    server: Option<String>,
+}
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+impl<'a> Object<'a> {
+    fn new(line: &'a Line) -> Self {
+        let text = |field| line.get(field).map(ToString::to_string).unwrap_or_default();
+        let server = (line.kind == Kind::Server).then(|| text("svname"));
+        Self { line, proxy: text("pxname"), server }
+    }
+
+    fn labels<'b>(&'b self, more: Option<(&'static str, &'b str)>) -> Labels<'b> {
+        let server = self.server.as_ref().map(|s| ("server", s.as_str()));
+        [("proxy", self.proxy.as_str())].into_iter().chain(server).chain(more).collect()
+    }
+
+    fn state(&self) -> &'static str {
+        state(self.line)
+    }
+
+    fn check(&self) -> Option<String> {
+        let word = self.line.get("check_status")?.to_string();
+        Some(word.trim_start_matches("* ").to_owned())
+    }
+}
+
+/// HAProxy's word for a state, of those its metrics have.
+fn state(line: &Line) -> &'static str {
+    let word = line.get("status").map(ToString::to_string).unwrap_or_default();
+    let first = word.split(' ').next().unwrap_or_default();
+    match first {
+        "DOWN" | "STOP" => "DOWN",
+        "MAINT" => "MAINT",
+        "DRAIN" => "DRAIN",
+        "NOLB" => "NOLB",
+        // OPEN, UP, no check.
+        _ => "UP",
+    }
+}
+
+fn put(page: &mut Page, (name, kind, help): (&str, &str, &str), all: Vec<(Labels<'_>, String)>) {
+    if all.is_empty() {
+        return;
+    }
+    page.metric(name, kind, help);
+    for (labels, value) in all {
+        page.sample(name, &labels, value);
+    }
+}
+
+/// What has a label of its own: states, and responses by class.
+fn stateful(page: &mut Page, word: &str, kind: Kind, of: &[Object<'_>]) {
+    let one = |is: bool| u8::from(is).to_string();
+    let states = if kind == Kind::Server { &SERVER_STATES[..] } else { &PROXY_STATES[..] };
+    let all = of.iter().flat_map(|o| {
+        states.iter().map(move |s| (o.labels(Some(("state", *s))), one(o.state() == *s)))
+    });
+    let help = "Current status of the service, per state label value.";
+    put(page, (&format!("haproxy_{word}_status"), "gauge", help), all.collect());
+    let all = of.iter().flat_map(|o| {
+        CLASSES.iter().filter_map(move |(class, field)| {
+            Some((o.labels(Some(("code", *class))), o.line.count(field)?.to_string()))
         })
-        .collect();
-    states(
-        page,
-        &entries,
-        ("haproxy_server_status", "Current status of the service, per state label value."),
-        &["DOWN", "UP", "MAINT", "DRAIN", "NOLB"],
-        server_state,
-    );
-    all(
-        page,
-        &entries,
-        &[
-            ("haproxy_server_current_sessions", "gauge", "Number of current sessions", |s| {
-                s.traffic.scur
-            }),
-            ("haproxy_server_max_sessions", "gauge", "Highest number of current sessions", |s| {
-                s.traffic.smax
-            }),
-            ("haproxy_server_sessions_total", "counter", "Total number of sessions", |s| {
-                s.traffic.stot
-            }),
-            (
-                "haproxy_server_max_session_rate",
-                "gauge",
-                "Highest number of sessions per second",
-                |s| s.traffic.rate_max,
-            ),
-            ("haproxy_server_bytes_in_total", "counter", "Total number of request bytes", |s| {
-                s.traffic.bin
-            }),
-            ("haproxy_server_bytes_out_total", "counter", "Total number of response bytes", |s| {
-                s.traffic.bout
-            }),
-            ("haproxy_server_weight", "gauge", "Effective weight", |s| s.effective_weight.into()),
-            ("haproxy_server_current_queue", "gauge", "Number of queued requests", |s| {
-                s.queue.qcur
-            }),
-            ("haproxy_server_max_queue", "gauge", "Highest number of queued requests", |s| {
-                s.queue.qmax
-            }),
-            ("haproxy_server_queue_limit", "gauge", "Limit of the queue, 0 for none", |s| {
-                s.maxqueue.into()
-            }),
-            ("haproxy_server_limit_sessions", "gauge", "Limit of sessions, 0 for none", |s| {
-                s.maxconn.into()
-            }),
-            ("haproxy_server_uweight", "gauge", "Configured weight", |s| s.weight.get().into()),
-            (
-                "haproxy_server_check_failures_total",
-                "counter",
-                "Total number of failed checks while up",
-                |s| s.check.chkfail,
-            ),
-            (
-                "haproxy_server_check_up_down_total",
-                "counter",
-                "Total number of UP to DOWN transitions",
-                |s| s.check.chkdown,
-            ),
-            (
-                "haproxy_server_check_last_change_seconds",
-                "gauge",
-                "Seconds since the last change of status",
-                |s| s.lastchg,
-            ),
-            (
-                "haproxy_server_downtime_seconds_total",
-                "counter",
-                "Total seconds the server was down",
-                |s| s.downtime,
-            ),
-            (
-                "haproxy_server_connection_errors_total",
-                "counter",
-                "Total number of failed connections",
-                |s| s.econ,
-            ),
-            (
-                "haproxy_server_response_errors_total",
-                "counter",
-                "Total number of invalid responses",
-                |s| s.eresp,
-            ),
-            ("haproxy_server_retry_warnings_total", "counter", "Total number of retries", |s| {
-                s.wretr
-            }),
-            (
-                "haproxy_server_redispatch_warnings_total",
-                "counter",
-                "Total number of redispatches",
-                |s| s.wredis,
-            ),
-            (
-                "haproxy_server_loadbalanced_total",
-                "counter",
-                "Total number of requests given to the server",
-                |s| s.lbtot,
-            ),
-            (
-                "haproxy_server_connection_attempts_total",
-                "counter",
-                "Total number of connection attempts",
-                |s| s.connect,
-            ),
-            (
-                "haproxy_server_connection_reuses_total",
-                "counter",
-                "Total number of connections used again",
-                |s| s.reuse,
-            ),
-            (
-                "haproxy_server_idle_connections_current",
-                "gauge",
-                "Current number of idle connections",
-                |s| s.srv_icur,
-            ),
-            (
-                "haproxy_server_client_aborts_total",
-                "counter",
-                "Total number of requests the visitor broke off",
-                |s| s.cli_abrt,
-            ),
-            (
-                "haproxy_server_server_aborts_total",
-                "counter",
-                "Total number of transfers the server broke off",
-                |s| s.srv_abrt,
-            ),
-        ],
-    );
-    each(
-        page,
-        &entries,
-        ("haproxy_server_check_duration_seconds", "gauge", "Time of the last check, in seconds"),
-        |s| s.check.check_duration.map(seconds),
-    );
-    each(
-        page,
-        &entries,
-        ("haproxy_server_check_code", "gauge", "HTTP status of the last check"),
-        |s| s.check.check_code.map(|c| c.to_string()),
-    );
-    each(
-        page,
-        &entries,
-        (
-            "haproxy_server_connect_time_average_seconds",
-            "gauge",
-            "Average time to connect, last 1024 requests",
-        ),
-        |s| Some(seconds(s.ctime)),
-    );
-    each(
-        page,
-        &entries,
-        (
-            "haproxy_server_response_time_average_seconds",
-            "gauge",
-            "Average time to the response's head, last 1024 requests",
-        ),
-        |s| Some(seconds(s.rtime)),
-    );
-    each(
-        page,
-        &entries,
-        (
-            "haproxy_server_total_time_average_seconds",
-            "gauge",
-            "Average time altogether, last 1024 requests",
-        ),
-        |s| Some(seconds(s.ttime)),
-    );
-    codes(page, &entries, "haproxy_server_http_responses_total", |s| s.http);
+    });
+    let help =
+        "Total number of HTTP responses by class of their status since the worker process started";
+    let name = format!("haproxy_{word}_http_responses_total");
+    put(page, (&name, "counter", help), all.collect());
+    let all = of.iter().filter_map(|o| Some((o, o.check()?))).flat_map(|(o, check)| {
+        CHECKS.iter().map(move |s| (o.labels(Some(("state", *s))), one(check == *s)))
+    });
+    let help = "Status of last health check, per state label value.";
+    put(page, (&format!("haproxy_{word}_check_status"), "gauge", help), all.collect());
+}
+
+/// How many servers of each backend are in each state.
+fn aggregates(page: &mut Page, lines: &[Line]) {
+    let backends: Vec<Object> =
+        lines.iter().filter(|l| l.kind == Kind::Backend).map(Object::new).collect();
+    let servers: Vec<Object> =
+        lines.iter().filter(|l| l.kind == Kind::Server).map(Object::new).collect();
+    let count = |proxy: &str, is: &dyn Fn(&Object<'_>) -> bool| {
+        servers.iter().filter(|s| s.proxy == proxy && is(s)).count().to_string()
+    };
+    let by_state = || {
+        backends.iter().flat_map(|b| {
+            SERVER_STATES.iter().map(|state| {
+                let n = count(&b.proxy, &|s| s.state() == *state);
+                (b.labels(Some(("state", *state))), n)
+            })
+        })
+    };
+    for (name, help) in [
+        ("agg_server_status", "Backend's aggregated gauge of servers' status"),
+        ("agg_server_check_status", "Backend's aggregated gauge of servers' state check status"),
+    ] {
+        let name = format!("haproxy_backend_{name}");
+        put(page, (&name, "gauge", help), by_state().collect());
+    }
+    let by_check = backends.iter().flat_map(|b| {
+        CHECKS.iter().map(|word| {
+            let n = count(&b.proxy, &|s| s.check().is_some_and(|c| c == *word));
+            (b.labels(Some(("state", *word))), n)
+        })
+    });
+    let help = "Backend's aggregated gauge of servers' state check status";
+    put(page, ("haproxy_backend_agg_check_status", "gauge", help), by_check.collect());
 }

@@ -2,9 +2,11 @@
 
 mod balancer;
 mod board;
+mod names;
 
-use balancer::{backends, frontends, servers};
 use control::Snapshot;
+use model::ServerState;
+use model::status::stat::lines;
 use model::status::{self, MirrorPhase, NodeReport, SubsystemState, VrrpState};
 use std::fmt::Write;
 
@@ -35,16 +37,60 @@ fn seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
-pub(crate) fn metrics(snapshot: &Snapshot, reports: &[NodeReport]) -> String {
+/// What is asked for, as HAProxy's exporter takes it (`?scope=frontend&scope=server&no-maint`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// None for all.
+    of: Option<Vec<String>>,
+    /// Without servers in maintenance.
+    no_maint: bool,
+}
+
+impl Scope {
+    /// Reads a query; None for a scope nobody knows.
+    pub(crate) fn read(query: &str) -> Option<Self> {
+        let mut scope = Self::default();
+        for pair in query.split('&') {
+            match pair.split_once('=') {
+                Some(("scope", "*")) => scope.of = None,
+                Some(("scope", word)) => {
+                    let known =
+                        ["", "global", "frontend", "listener", "backend", "server", "sticktable"];
+                    if !known.contains(&word) {
+                        return None;
+                    }
+                    scope.of.get_or_insert_default().push(word.to_owned());
+                }
+                _ => scope.no_maint |= pair == "no-maint",
+            }
+        }
+        Some(scope)
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.of.as_ref().is_none_or(|all| all.iter().any(|w| w == word))
+    }
+}
+
+pub(crate) fn metrics(snapshot: &Snapshot, reports: &[NodeReport], scope: &Scope) -> String {
     let mut page = Page(String::new());
     if let Some(own) = reports.first() {
+        if let Some(proxy) = &own.status.proxy {
+            if scope.has("global") {
+                let (uptime, version) = (own.status.uptime_ms, own.status.version.as_str());
+                balancer::process(&mut page, proxy, uptime, version);
+            }
+            let mut proxy = proxy.clone();
+            for b in proxy.backends.iter_mut().filter(|_| scope.no_maint) {
+                b.servers.retain(|s| s.wanted() != ServerState::Maint);
+            }
+            balancer::objects(&mut page, &lines(&proxy), scope);
+        }
+        if scope.of.is_some() {
+            return page.0;
+        }
         process(&mut page, &own.status);
         board::board(&mut page, &own.status.system);
-        if let Some(proxy) = &own.status.proxy {
-            frontends(&mut page, proxy);
-            backends(&mut page, proxy);
-            servers(&mut page, proxy);
-        }
         subsystems(&mut page, snapshot, own);
         failover(&mut page, own);
         mirrors(&mut page, own);
@@ -54,29 +100,11 @@ pub(crate) fn metrics(snapshot: &Snapshot, reports: &[NodeReport]) -> String {
 }
 
 fn process(page: &mut Page, own: &status::NodeStatus) {
-    let mut one = |name: &str, kind: &str, help: &str, value: String| {
-        page.metric(name, kind, help);
-        page.sample(name, &[], value);
-    };
-    one(
-        "haproxy_process_uptime_seconds",
-        "gauge",
-        "How long ago this process was started (seconds)",
-        (own.uptime_ms / 1000).to_string(),
-    );
-    if let Some(proxy) = &own.proxy {
-        one(
-            "haproxy_process_nbthread",
-            "gauge",
-            "Number of started threads (global.nbthread)",
-            proxy.threads.to_string(),
-        );
-        one(
-            "haproxy_process_current_connections",
-            "gauge",
-            "Current number of connections on this worker process",
-            proxy.curr_conns.to_string(),
-        );
+    if own.proxy.is_none() {
+        // Dashboards made for HAProxy show this much of a node that balances nothing.
+        let name = "haproxy_process_uptime_seconds";
+        page.metric(name, "gauge", "How long ago this worker process was started (seconds)");
+        page.sample(name, &[], own.uptime_ms / 1000);
     }
     page.metric("bramble_build_info", "gauge", "The software of this node");
     page.sample("bramble_build_info", &[("version", &own.version), ("node", own.id.as_str())], 1);
@@ -117,33 +145,6 @@ fn states<T>(
             let mut labels = labels.clone();
             labels.push(("state", candidate));
             page.sample(name, &labels, u8::from(state(entry) == *candidate));
-        }
-    }
-}
-
-fn codes<T>(
-    page: &mut Page,
-    entries: &[(Vec<(&str, &str)>, &T)],
-    name: &str,
-    http: impl Fn(&T) -> status::HttpCounters,
-) {
-    if entries.is_empty() {
-        return;
-    }
-    page.metric(name, "counter", "Total number of HTTP responses by status class");
-    for (labels, entry) in entries {
-        let h = http(entry);
-        for (code, value) in [
-            ("1xx", h.hrsp_1xx),
-            ("2xx", h.hrsp_2xx),
-            ("3xx", h.hrsp_3xx),
-            ("4xx", h.hrsp_4xx),
-            ("5xx", h.hrsp_5xx),
-            ("other", h.hrsp_other),
-        ] {
-            let mut labels = labels.clone();
-            labels.push(("code", code));
-            page.sample(name, &labels, value);
         }
     }
 }
@@ -326,7 +327,7 @@ mod tests {
             let snapshot = Snapshot::new(model::Revision(3), crate::demo::settings(), &id);
             let mut reports = crate::demo::reports(&snapshot);
             reports[0].status.version = "a\"b\\c\nd".into();
-            let text = metrics(&snapshot, &reports);
+            let text = metrics(&snapshot, &reports, &Scope::default());
             let (mut declared, mut current, mut samples) = (BTreeSet::new(), "", BTreeSet::new());
             for line in text.lines() {
                 if let Some(rest) = line.strip_prefix("# TYPE ") {

@@ -240,7 +240,7 @@ fn login_page(ctx: &Ctx, status: StatusCode, error: Option<String>) -> PageResul
 
 pub(crate) async fn login(ctx: Ctx, session: Session) -> PageResult {
     let stored = ctx.app.password_hash().await.map_err(Failure::inside)?.unwrap_or_default();
-    if gate::resume(&ctx.app, &session, &fingerprint(&stored)).await.is_some() {
+    if gate::resume(&ctx.app, &session, &fingerprint(&stored), true).await.is_some() {
         return Ok(see("/"));
     }
     login_page(&ctx, StatusCode::OK, None)

@@ -25,7 +25,6 @@ pub(crate) mod roles;
 pub(crate) mod sessions;
 pub(crate) mod sites;
 pub(crate) mod stats;
-pub(crate) mod stats_admin;
 pub(crate) mod tokens;
 pub(crate) mod wifi;
 

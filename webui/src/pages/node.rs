@@ -163,6 +163,7 @@ async fn set_servers(ctx: Ctx, id: &str, state: ServerState) -> PageResult {
             weight: None,
             state: Some(state),
             health: None,
+            agent: None,
         })
         .collect();
     if edits.is_empty() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod board;
+pub(crate) mod charts;
 pub(crate) mod conflicts;
 pub(crate) mod diagnosis;
 pub(crate) mod found;

@@ -8,14 +8,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-struct Served {
-    at: SocketAddr,
+/// A claimed node on a port of its own.
+pub(crate) struct Served {
+    pub(crate) at: SocketAddr,
     trigger: control::ShutdownTrigger,
     task: tokio::task::JoinHandle<()>,
-    node: support::Node,
+    pub(crate) node: support::Node,
 }
 
-async fn served() -> Served {
+pub(crate) async fn served() -> Served {
     let node = support::node("lbmaster", support::demo::settings());
     let hash = webui::hash_password(PASSWORD).unwrap();
     webui::Credentials::set_password_hash(&*node.password, &hash).unwrap();

@@ -67,6 +67,7 @@ async fn a_change_reaches_an_open_page_and_nothing_else_is_sent() {
             weight: None,
             state: Some(model::ServerState::Drain),
             health: None,
+            agent: None,
         }],
     };
     node.control.submit(change).await.unwrap();

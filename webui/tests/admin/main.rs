@@ -22,6 +22,7 @@ mod forms;
 mod found;
 mod live;
 mod pages;
+mod prometheus;
 mod roles;
 mod routes;
 mod statistics;

@@ -94,6 +94,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("/api/v1/network/keep", &["POST"]),
     ("/api/v1/settings", &["GET", "PUT"]),
     ("/api/v1/status", &["GET"]),
+    ("/api/v1/charts", &["GET"]),
+    ("/api/v1/paths", &["GET"]),
     ("/api/v1/backends/webservers/servers/web01-eth", &["PATCH"]),
     ("/api/v1/vrrp/VI_1/failover", &["POST"]),
     ("/api/v1/sites/default/approve", &["POST"]),
@@ -463,4 +465,20 @@ async fn healthz_is_open_and_honest() {
     assert_eq!(bad.status, 503);
     assert_eq!(bad.text(), "load balancer: degraded: port 80 is taken\n");
     assert_eq!(anyone.send(Request::head("/healthz"), Body::empty()).await.status, 503);
+}
+
+/// The statistics' own address cannot hide a page, and a page added later is found here.
+#[test]
+fn every_page_is_reserved() {
+    let source = include_str!("../../src/router.rs");
+    for call in source.split(".route(").skip(1) {
+        let path = call.split('"').nth(1).unwrap();
+        let first = path.trim_start_matches('/').split('/').next().unwrap();
+        let mut settings = support::demo::settings();
+        let Ok(uri) = format!("/{first}/x").replace("//", "/").parse() else { continue };
+        settings.admin.stats_uri = Some(uri);
+        let taken =
+            first.is_empty() || model::check(&settings).iter().any(|p| p.path == "admin.stats_uri");
+        assert!(taken, "/{first} is a page; it must be in appliance/model/src/check/admin.rs");
+    }
 }

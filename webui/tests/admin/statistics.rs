@@ -163,3 +163,169 @@ async fn queues_limits_and_agents_are_in_their_columns() {
             .contains("haproxy_server_current_queue{proxy=\"webservers\",server=\"web01-eth\"} 2")
     );
 }
+
+#[tokio::test]
+async fn typed_values_and_a_schema() {
+    let (_node, mut program) = node("lbmaster").await;
+    let typed = get(&mut program, "/stats;typed;norefresh").await;
+    assert!(typed.header("content-type").starts_with("text/plain"));
+    let first = typed.text().lines().next().unwrap();
+    assert_eq!(first, "F.1.0.0.pxname.1:KNS:str:http-in");
+    for line in typed.text().lines().filter(|l| !l.is_empty()) {
+        let [key, tags, kind, _value] = line.splitn(4, ':').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        assert_eq!((key.split('.').count(), tags.len()), (6, 3), "{line}");
+        assert!(["str", "u32", "u64", "s32"].contains(&kind), "{line}");
+    }
+    // Everything in JSON is what the schema says it may be.
+    let schema = get(&mut program, "/stats;json-schema").await.json();
+    let names = schema["definitions"]["field"]["properties"]["name"]["enum"].clone();
+    assert_eq!(names.as_array().unwrap().len(), 103);
+    let json = get(&mut program, "/stats;json;up").await.json();
+    for item in json.as_array().unwrap().iter().flat_map(|l| l.as_array().unwrap()) {
+        let properties = &schema["items"]["items"]["properties"];
+        for key in item.as_object().unwrap().keys() {
+            assert!(!properties[key].is_null(), "{key}");
+        }
+        assert!(names.as_array().unwrap().contains(&item["field"]["name"]));
+        for tag in ["origin", "nature", "scope"] {
+            let known = &schema["definitions"]["tags"]["properties"][tag]["enum"];
+            assert!(known.as_array().unwrap().contains(&item["tags"][tag]), "{item}");
+            assert_ne!(item["tags"][tag], "Unknown", "{item}");
+        }
+        let kind = item["value"]["type"].as_str().unwrap();
+        assert_eq!(kind == "str", item["value"]["value"].is_string(), "{item}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_loads_itself_without_keeping_the_session_alive() {
+    let (node, mut browser) = crate::browser::signed_in().await;
+    assert_eq!(browser.get("/stats").await.header("refresh"), "");
+    change_admin(&node, |admin| admin.stats_refresh = Some(model::Millis(7_000))).await;
+    let page = browser.get("/stats;up").await;
+    assert_eq!(page.header("refresh"), "7; url=/stats;up;auto");
+    assert!(page.text().contains("Disable refresh"));
+    let still = browser.get("/stats;up;norefresh").await;
+    assert_eq!(still.header("refresh"), "");
+    assert!(still.text().contains("Enable refresh"));
+    assert_eq!(browser.get("/stats;csv").await.header("refresh"), "");
+    // A session that was last used a while ago: a load of the page by itself changes nothing of
+    // it, and the operator's does.
+    for row in node.rows.rows.lock().unwrap().values_mut() {
+        row.unused_ms = 600_000;
+    }
+    let saves = || node.rows.saves.load(std::sync::atomic::Ordering::Relaxed);
+    let old = saves();
+    assert_eq!(browser.get("/stats;up;auto").await.status, 200);
+    assert_eq!(saves(), old);
+    assert_eq!(browser.get("/stats;up").await.status, 200);
+    assert!(saves() > old);
+}
+
+async fn change_admin(node: &support::Node, edit: impl FnOnce(&mut model::Admin)) {
+    let mut admin = node.control.snapshot().settings.admin.clone();
+    edit(&mut admin);
+    let author = control::Author::Operator("test".to_owned());
+    let change = control::Change { base: None, author, edits: vec![model::Edit::PutAdmin(admin)] };
+    node.control.submit(change).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_may_have_an_address_of_its_own() {
+    let (node, mut program) = node("lbmaster").await;
+    assert_eq!(get(&mut program, "/haproxy?stats;csv").await.status, 401, "no page of programs");
+    change_admin(&node, |admin| admin.stats_uri = "/haproxy?stats".parse().ok()).await;
+    for path in ["/haproxy?stats;csv", "/haproxy?stats;csv;norefresh", "/stats;csv"] {
+        let answer = get(&mut program, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.text().starts_with("# pxname,"), "{path}");
+    }
+    let page = get(&mut program, "/haproxy?stats;up").await;
+    assert!(page.text().contains("/haproxy?stats;csv;norefresh"));
+    assert!(page.text().contains("action=\"/haproxy?stats;up\""));
+    assert_eq!(get(&mut program, "/haproxy").await.status, 401);
+    assert_eq!(get(&mut program, "/haproxy?statsx").await.status, 401);
+    // Nobody gets in there without a credential, or does anything without the token.
+    let answer = program.get("/haproxy?stats;csv").await;
+    assert_eq!(answer.status, 303);
+    assert!(answer.header("location").starts_with("/login"));
+    let mut browser = Browser::new(&node);
+    browser.login(PASSWORD).await;
+    let pairs = [("b", "webservers"), ("s", "web01-eth"), ("action", "drain")];
+    assert_eq!(browser.post_raw("/haproxy?stats", &pairs).await.status, 403);
+    let done = browser.post("/haproxy?stats", "/haproxy?stats;up", &pairs).await;
+    assert_eq!(done.header("location"), "/haproxy?stats;up;st=DONE");
+}
+
+#[tokio::test]
+async fn the_agents_actions_are_a_setting_of_the_server() {
+    let (node, mut browser) = crate::browser::signed_in().await;
+    for (action, agent) in [
+        ("dagent", model::ServerAgent::Off),
+        ("arunn", model::ServerAgent::Up),
+        ("adown", model::ServerAgent::Down),
+        ("eagent", model::ServerAgent::Asked),
+    ] {
+        let pairs = [("b", "webservers"), ("s", "web01-eth"), ("action", action)];
+        let answer = browser.post("/stats", "/stats", &pairs).await;
+        assert_eq!(answer.header("location"), "/stats;st=DONE");
+        let snapshot = node.control.snapshot();
+        let server = &snapshot.effective.backends[0].servers[0];
+        assert_eq!((server.name.as_str(), server.agent), ("web01-eth", agent));
+    }
+}
+
+#[tokio::test]
+async fn tips_throttle_and_colours() {
+    let (node, mut program) = node("lbmaster").await;
+    node.board.provide(|status| {
+        for b in status.proxy.iter_mut().flat_map(|p| &mut p.backends) {
+            b.servers[0].throttle = Some(12);
+            b.servers[1].backup = true;
+            b.servers[1].check.check_health = 2;
+            let mut agent = model::status::AgentStatus::default();
+            agent.check.check_status = "L7STS".to_owned();
+            agent.check.last_chk = "Layer7 wrong status: via agent : down (<b>)".to_owned();
+            b.servers[2].health = model::status::Health::Down;
+            b.servers[2].agent = Some(agent);
+        }
+    });
+    let page = get(&mut program, "/stats").await;
+    for part in [
+        "<td>12%</td>",
+        "<tr class=\"s-backup-going-down\">",
+        "DOWN (agent)",
+        "It says: Layer7 wrong status: via agent : down (&#60;b&#62;)",
+        "Connect time: 12 / 1 ms",
+        "2xx responses: 4,560 (95%)",
+        "Reused connections: ",
+    ] {
+        assert!(page.text().contains(part), "{part}");
+    }
+}
+
+#[tokio::test]
+async fn charts_and_paths_for_programs_and_pages() {
+    let (_node, mut browser) = crate::browser::signed_in().await;
+    let all = browser.get("/api/v1/charts").await.json();
+    assert_eq!(all["series"].as_array().unwrap().len(), 3);
+    assert_eq!(all["series"][0]["seconds"].as_array().unwrap().len(), 300);
+    let one = browser.get("/api/v1/charts?proxy=webservers&server=web01-eth").await.json();
+    assert_eq!(one["series"].as_array().unwrap().len(), 1);
+    let paths = browser.get("/api/v1/paths").await.json();
+    assert_eq!(paths["frontends"][0]["top"][0]["path"], "/");
+    let page = browser.get("/balancing").await;
+    for part in [
+        "<svg class=\"chart\"",
+        "id=\"cf-http-in\"",
+        "id=\"cb-webservers\"",
+        "id=\"c-webservers-web01-eth\"",
+        "Last 5 minutes: ",
+        "Asked for most",
+        "/wp-login.php",
+    ] {
+        assert!(page.text().contains(part), "{part}");
+    }
+}

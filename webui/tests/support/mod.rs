@@ -3,6 +3,8 @@
 #![allow(clippy::panic, reason = "a fake that cannot go on says so")]
 #![allow(clippy::unwrap_used, reason = "tests state expectations with unwrap")]
 
+#[path = "charts.rs"]
+mod charts;
 #[path = "../../src/demo.rs"]
 pub(crate) mod demo;
 #[path = "neighbours.rs"]
@@ -202,6 +204,12 @@ pub(crate) struct Log(pub Vec<String>);
 impl AccessLog for Log {
     fn recent(&self) -> Vec<String> {
         self.0.clone()
+    }
+    fn charts(&self) -> Vec<model::charts::Series> {
+        charts::charts()
+    }
+    fn paths(&self) -> Vec<model::charts::Paths> {
+        charts::paths()
     }
     fn shut_down_sessions(&self, backend: &Name, server: &Name) -> bool {
         (backend.as_str(), server.as_str()) == ("webservers", "web01-eth")

@@ -67,6 +67,13 @@ fn each_rule_names_its_place() {
         ["sites[0].mirror.origin"]
     );
     assert_eq!(broken(|s| s.admin.session_idle = crate::Millis(1)), ["admin.session_idle"]);
+    assert_eq!(broken(|s| s.admin.stats_refresh = Some(crate::Millis(9))), ["admin.stats_refresh"]);
+    let uri = |uri: &'static str| broken(|s| s.admin.stats_uri = uri.parse().ok());
+    assert_eq!(uri("/balancing/x"), ["admin.stats_uri"]);
+    assert_eq!(uri("/haproxy?stats"), [""; 0]);
+    for bad in ["", "/", "stats", "//x", "/a;b", "/a?b?c", "/a b", "/<x>"] {
+        assert!(bad.parse::<crate::StatsUri>().is_err(), "{bad:?}");
+    }
 }
 
 fn frontend(bind: &str) -> crate::Frontend {

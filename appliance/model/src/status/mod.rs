@@ -9,6 +9,7 @@ mod mirror;
 mod network_check;
 mod node;
 mod proxy;
+pub mod stat;
 mod subsystem;
 mod system;
 

@@ -61,6 +61,14 @@ pub struct HttpCounters {
     pub hrsp_other: u64,
 }
 
+impl HttpCounters {
+    /// All of them.
+    pub const fn sum(&self) -> u64 {
+        let (a, b) = (self.hrsp_1xx + self.hrsp_2xx, self.hrsp_3xx + self.hrsp_4xx);
+        a + b + self.hrsp_5xx + self.hrsp_other
+    }
+}
+
 /// The last health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -72,6 +80,8 @@ pub struct CheckStatus {
     pub check_code: Option<u16>,
     /// Milliseconds it took.
     pub check_duration: Option<u64>,
+    /// The next one is under way (HAProxy's `* ` before the word).
+    pub running: bool,
     /// Words for the operator.
     pub last_chk: String,
     /// Checks passed or failed in a row, 0 to rise+fall-1; `rise` and more is up.
@@ -106,8 +116,10 @@ pub struct QueueCounters {
     pub qcur: u64,
     /// The most of them at once.
     pub qmax: u64,
-    /// Average milliseconds of waiting, over the last 1,024 requests.
+    /// Average milliseconds of waiting, over the last 1,024 requests that were served.
     pub qtime: u64,
+    /// The longest of these.
+    pub qtime_max: u64,
 }
 
 /// One server.
@@ -131,6 +143,9 @@ pub struct ServerStatus {
     pub hostname: Option<String>,
     /// Its weight, as configured.
     pub weight: Weight,
+    /// What its weight is after the agent's word (HAProxy `uweight`).
+    #[serde(default)]
+    pub user_weight: u32,
     /// Its weight of this moment.
     #[serde(default)]
     pub effective_weight: u32,
@@ -143,9 +158,22 @@ pub struct ServerStatus {
     /// Who waits for it.
     #[serde(default)]
     pub queue: QueueCounters,
-    /// What its agent says; None where there is none.
+    /// What its agent says; None where none is asked.
     #[serde(default)]
     pub agent: Option<AgentStatus>,
+    /// It has checks (HAProxy `check`), whether or not they run at the moment.
+    #[serde(default)]
+    pub checked: bool,
+    /// Bad answers to visitors count as well (HAProxy `observe layer7`).
+    #[serde(default)]
+    pub observed: bool,
+    /// Percent of its weight it is given while it starts slowly (HAProxy `slowstart`); None
+    /// otherwise.
+    #[serde(default)]
+    pub throttle: Option<u32>,
+    /// Its name in the backend's persistence cookie; None without one.
+    #[serde(default)]
+    pub cookie: Option<String>,
     /// Used only when no other is up.
     pub backup: bool,
     /// Checks' fall.
@@ -190,29 +218,56 @@ pub struct ServerStatus {
     pub rtime: u64,
     /// Average milliseconds altogether.
     pub ttime: u64,
+    /// The most milliseconds to connect.
+    #[serde(default)]
+    pub ctime_max: u64,
+    /// The most milliseconds to the response's head.
+    #[serde(default)]
+    pub rtime_max: u64,
+    /// The most milliseconds altogether.
+    #[serde(default)]
+    pub ttime_max: u64,
 }
 
 impl ServerStatus {
-    /// HAProxy's status column: `UP`, `UP 1/3`, `DOWN`, `DOWN 1/2`, `MAINT`, `DRAIN`, `no check`.
+    /// HAProxy's status column: `UP`, `UP 1/3`, `DOWN`, `DOWN 1/2`, `DOWN (agent)`, `NOLB`, `MAINT`,
+    /// `MAINT (resolution)`, `DRAIN`, `DRAIN (agent)`, `no check`.
     pub fn status_word(&self) -> String {
         let (rise, fall) = (u32::from(self.check_rise), u32::from(self.check_fall));
         let seen = self.check.check_health;
         if self.unresolved() {
             return "MAINT (resolution)".to_owned();
         }
-        match (self.wanted(), self.health) {
-            (ServerState::Maint, _) => "MAINT".to_owned(),
-            (_, Health::Down) if self.agent_down() => "DOWN (agent)".to_owned(),
-            (_, Health::Down) if seen > 0 && seen < rise => format!("DOWN {seen}/{rise}"),
-            (_, Health::Down) => "DOWN".to_owned(),
-            (ServerState::Drain, _) => "DRAIN".to_owned(),
-            (ServerState::Ready, Health::Stopping) => "NOLB".to_owned(),
-            (ServerState::Ready, Health::Unchecked) => "no check".to_owned(),
-            (ServerState::Ready, Health::Up) => {
-                let left = seen.saturating_sub(rise) + 1;
-                if left < fall { format!("UP {left}/{fall}") } else { "UP".to_owned() }
-            }
+        if self.wanted() == ServerState::Maint {
+            return "MAINT".to_owned();
         }
+        // Where the operator's word counts, nothing is about to change.
+        let counting = self.checked && self.forced == ServerHealth::Checked;
+        if self.health == Health::Down {
+            return if self.agent.as_ref().is_some_and(|a| a.check.check_health == 0) {
+                "DOWN (agent)".to_owned()
+            } else if counting && seen > 0 {
+                format!("DOWN {}/{rise}", seen.min(rise))
+            } else {
+                "DOWN".to_owned()
+            };
+        }
+        let left = (seen + 1).saturating_sub(rise);
+        let word = match (self.wanted(), self.health) {
+            (_, Health::Stopping) => "NOLB",
+            (ServerState::Drain, _) if self.agent.is_some() => return "DRAIN (agent)".to_owned(),
+            (ServerState::Drain, _) => "DRAIN",
+            _ if !self.checked && self.forced == ServerHealth::Checked => {
+                return "no check".to_owned();
+            }
+            _ => "UP",
+        };
+        if counting && left < fall { format!("{word} {left}/{fall}") } else { word.to_owned() }
+    }
+
+    /// Checks are to be made at this moment; otherwise HAProxy shows nothing of them.
+    pub fn checks_run(&self) -> bool {
+        self.checked && self.forced == ServerHealth::Checked && self.state != ServerState::Maint
     }
 
     /// What the operator and the agent want together.
@@ -228,10 +283,6 @@ impl ServerStatus {
     /// Its name has led to no address so far.
     pub fn unresolved(&self) -> bool {
         self.hostname.is_some() && self.addr.0.ip().is_unspecified()
-    }
-
-    fn agent_down(&self) -> bool {
-        self.agent.as_ref().is_some_and(|a| a.check.check_status == "L7STS")
     }
 
     /// Takes new visitors.
@@ -273,6 +324,12 @@ pub struct FrontendStatus {
     pub req_rate: u64,
     /// The most in one second.
     pub req_rate_max: u64,
+    /// Connections refused by rule.
+    #[serde(default)]
+    pub dcon: u64,
+    /// Requests answered by a rule, other than by a refusal.
+    #[serde(default)]
+    pub intercepted: u64,
 }
 
 /// One backend.
@@ -294,6 +351,12 @@ pub struct BackendStatus {
     pub traffic: TrafficCounters,
     /// Responses.
     pub http: HttpCounters,
+    /// The number of requests at which servers reach their full limit (HAProxy `fullconn`).
+    #[serde(default)]
+    pub slim: u64,
+    /// The name of the persistence cookie; None without one.
+    #[serde(default)]
+    pub cookie: Option<String>,
     /// Requests no server could be found for.
     pub econ: u64,
     /// Seconds since it last went up or down.
@@ -320,4 +383,10 @@ pub struct ProxyStatus {
     pub maxconn: u64,
     /// Worker threads.
     pub threads: u32,
+    /// Connections of visitors in the last second.
+    pub conn_rate: u64,
+    /// The most in one second.
+    pub conn_rate_max: u64,
+    /// Lines of the access log that were dropped because the writer could not keep up.
+    pub dropped_logs: u64,
 }

@@ -48,7 +48,7 @@ pub(super) fn read(line: &[u8]) -> Said {
     let clean =
         |t: &str| -> String { t.trim().chars().filter(|c| !c.is_control()).take(80).collect() };
     let mut said = Said::nothing(Found::new("CHECKED", "No status change"));
-    let mut any = false;
+    let (mut any, mut health) = (false, "");
     for word in words.split([' ', '\t', ',']).map(str::trim).filter(|w| !w.is_empty()) {
         any = true;
         let lower = word.to_ascii_lowercase();
@@ -57,9 +57,9 @@ pub(super) fn read(line: &[u8]) -> Said {
             "ready" => said.state = Some(ServerState::Ready),
             "drain" => said.state = Some(ServerState::Drain),
             "maint" => said.state = Some(ServerState::Maint),
-            "up" => said.up = Some(true),
-            "down" | "stopped" => said.up = Some(false),
-            fail if fail.starts_with("fail") => said.up = Some(false),
+            "up" => (said.up, health) = (Some(true), word),
+            "down" | "stopped" => (said.up, health) = (Some(false), word),
+            fail if fail.starts_with("fail") => (said.up, health) = (Some(false), word),
             other => {
                 let percent = other.strip_suffix('%').and_then(number);
                 let limit = other.strip_prefix("maxconn:").and_then(number);
@@ -67,8 +67,9 @@ pub(super) fn read(line: &[u8]) -> Said {
                     (Some(n), _) => said.weight = Some(n),
                     (_, Some(n)) => said.maxconn = Some(n),
                     _ => {
-                        let text = format!("Layer7 invalid response: {}", clean(word));
-                        return Said::nothing(Found::new("L7RSP", text));
+                        let text =
+                            format!("No status change: agent reports an error : {}", clean(word));
+                        return Said::nothing(Found::new("CHECKED", text));
                     }
                 }
             }
@@ -77,14 +78,17 @@ pub(super) fn read(line: &[u8]) -> Said {
     if !any {
         return Said::nothing(Found::new("L7RSP", "Layer7 invalid response: nothing was said"));
     }
-    match said.up {
-        Some(true) => said.found = Found::new("L7OK", "Layer7 check passed"),
-        Some(false) => said.found = Found::new("L7STS", "Layer7 wrong status"),
-        None => {}
-    }
-    if let Some(described) = described.map(clean).filter(|d| !d.is_empty()) {
-        said.found.text = format!("{}: {described}", said.found.text);
-    }
+    let (word, means) = match said.up {
+        Some(true) => ("L7OK", "Layer7 check passed"),
+        Some(false) => ("L7STS", "Layer7 wrong status"),
+        None => return said,
+    };
+    let health = health.to_ascii_lowercase();
+    let text = match described.map(clean).filter(|d| !d.is_empty()) {
+        Some(described) => format!("{means}: via agent : {health} ({described})"),
+        None => format!("{means}: via agent : {health}"),
+    };
+    said.found = Found::new(word, text);
     said
 }
 
@@ -144,9 +148,13 @@ mod tests {
         assert_eq!(words("drain"), ("CHECKED", None, Some(ServerState::Drain), None, None));
         assert_eq!(words("maint"), ("CHECKED", None, Some(ServerState::Maint), None, None));
         for bad in ["", "#", "hello", "up and away", "x%", "-5%", "maxconn:", "99999999999%"] {
-            assert_eq!(words(bad), ("L7RSP", None, None, None, None), "{bad:?}");
+            let word = if bad.trim_matches('#').is_empty() { "L7RSP" } else { "CHECKED" };
+            assert_eq!(words(bad), (word, None, None, None, None), "{bad:?}");
         }
-        assert_eq!(read(b"down #no disk\x07 left").found.text, "Layer7 wrong status: no disk left");
+        assert_eq!(
+            read(b"down #no disk\x07 left").found.text,
+            "Layer7 wrong status: via agent : down (no disk left)"
+        );
     }
 
     #[test]

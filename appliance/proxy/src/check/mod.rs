@@ -12,11 +12,11 @@ mod resolve;
 
 use crate::config::{Backend, Server};
 use crate::health::{Fsm, Turn};
-use crate::live::{Checked, candidates, lock};
+use crate::live::{Checked, candidates, lock, unasked};
 use crate::shared::Shared;
 use crate::standing::Verdict;
 use control::StatusBoard;
-use model::{Check, Mode, Name, OnError, ServerHealth, ServerHost, ServerState};
+use model::{Check, Mode, Name, OnError, ServerAgent, ServerHealth, ServerHost, ServerState};
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ struct Plan {
     check: Check,
     /// The checks themselves run; agent and name have lives of their own.
     checked: bool,
+    agent: ServerAgent,
     proxy: model::SendProxy,
     mode: Mode,
 }
@@ -58,6 +59,7 @@ impl Checks {
                     hostname: server.hostname.clone(),
                     check: check.clone(),
                     checked: is_checked(check, server),
+                    agent: server.agent,
                     proxy: server.send_proxy,
                     mode: backend.settings.mode,
                 };
@@ -109,9 +111,11 @@ fn begin(server: &Server, check: &Check, new: bool) {
     }
     if check.agent_port.is_none() {
         checked.agent_up = true;
-        checked.agent = model::status::CheckStatus::default();
+        checked.agent = unasked();
         server.live.standing.set_wish(crate::standing::Wish::default());
     }
+    // Whoever was asking when this changed asks no more.
+    (checked.running, checked.agent_running) = (false, false);
     // Without an agent or checks the server may have come back just now.
     let up = verdict(server, check, &checked) != Verdict::Down;
     checked.uptime.set(up, std::time::Instant::now());
@@ -125,7 +129,12 @@ fn verdict(server: &Server, check: &Check, checked: &Checked) -> Verdict {
         ServerHealth::Down => return Verdict::Down,
         ServerHealth::Checked => {}
     }
-    if !checked.agent_up {
+    let agent_down = match server.agent {
+        ServerAgent::Up => false,
+        ServerAgent::Down => check.agent_port.is_some(),
+        ServerAgent::Asked | ServerAgent::Off => !checked.agent_up,
+    };
+    if agent_down {
         return Verdict::Down;
     }
     match (check.enabled, checked.fsm.is_up(), checked.stopping) {
@@ -189,7 +198,7 @@ impl Watcher {
         let checks =
             async { if self.plan.checked { self.check(offset).await } else { nothing().await } };
         let agent = async {
-            match self.plan.check.agent_port {
+            match self.plan.check.agent_port.filter(|_| self.plan.agent != ServerAgent::Off) {
                 Some(port) => self.ask_agent(port.get(), offset).await,
                 None => nothing().await,
             }
@@ -218,6 +227,7 @@ impl Watcher {
             let resting = standing.wish().state == ServerState::Maint;
             if let (Some(target), false) = (target, resting) {
                 let up = standing.verdict() != Verdict::Down;
+                lock(&self.server.live.checked).running = true;
                 let found =
                     probe::probe(target, check, (self.plan.mode, self.plan.proxy), up).await;
                 let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
@@ -267,6 +277,7 @@ impl Watcher {
         let turn = checked.fsm.check(found.passed());
         let first = checked.last.check_status == "INI";
         checked.stopping = found.word == "L7OKC" && checked.fsm.is_up();
+        checked.running &= took.is_none();
         let last = &mut checked.last;
         found.word.clone_into(&mut last.check_status);
         last.check_code = found.code;
@@ -296,6 +307,7 @@ impl Watcher {
         loop {
             let begun = Instant::now();
             if let Some(address) = standing.address() {
+                lock(&self.server.live.checked).agent_running = true;
                 let said = agent::ask(SocketAddrV4::new(*address.ip(), port), inter).await;
                 let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
                 self.hear(&said, took);
@@ -319,7 +331,7 @@ impl Watcher {
             checked.agent.chkfail += u64::from(checked.agent_up);
         }
         checked.agent_up = said.up.unwrap_or(checked.agent_up);
-        checked.agent.check_health = u32::from(checked.agent_up);
+        checked.agent_running = false;
         let changed = judge(&self.server, &self.plan.check, &checked);
         drop(checked);
         self.tell(before, changed, &said.found.text);

@@ -15,6 +15,12 @@ const STATUS_LINE: usize = 1024;
 /// So much of a response is looked at (HAProxy `tune.bufsize`).
 const RESPONSE: usize = 16 * 1024;
 
+/// The system's words without its number.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
+}
+
 /// Connects, or says in HAProxy's words why not.
 pub(super) async fn connect(address: SocketAddrV4, end: Instant) -> Result<TcpStream, Found> {
     let stream = match tokio::time::timeout_at(end, TcpStream::connect(address)).await {
@@ -26,9 +32,9 @@ pub(super) async fn connect(address: SocketAddrV4, end: Instant) -> Result<TcpSt
             let own =
                 [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
             return Err(if e.raw_os_error().is_some_and(|code| own.contains(&code)) {
-                Found::new("SOCKERR", format!("Socket error: {e}"))
+                Found::new("SOCKERR", format!("Socket error: {}", plain(&e)))
             } else {
-                Found::new("L4CON", format!("Layer4 connection problem: {e}"))
+                Found::new("L4CON", format!("Layer4 connection problem: {}", plain(&e)))
             });
         }
         Err(_) => return Err(Found::new("L4TOUT", "Layer4 timeout")),
@@ -98,7 +104,7 @@ const CONDITIONAL: &str = "Layer7 check conditionally passed";
 
 async fn ask(stream: &mut TcpStream, request: &[u8], check: &Check) -> Found {
     if let Err(e) = stream.write_all(request).await {
-        return Found::new("L4CON", format!("Layer4 connection problem: {e}"));
+        return Found::new("L4CON", format!("Layer4 connection problem: {}", plain(&e)));
     }
     let mut answer = Vec::new();
     let mut status: Option<Found> = None;

@@ -29,6 +29,11 @@ impl Plan {
     pub(crate) fn server(&self) -> Option<usize> {
         self.server
     }
+
+    /// The servers have other places now.
+    pub(crate) fn moved(&mut self, place: impl FnOnce(usize) -> Option<usize>) {
+        self.server = self.server.and_then(place);
+    }
 }
 
 /// Looks up where a request belongs, and takes out of its head what the servers must not see. None

@@ -8,7 +8,7 @@ use askama::Template;
 use axum::extract::Path;
 use control::Change;
 use http::StatusCode;
-use model::{Edit, Name, SendProxy, ServerHealth, ServerState, Weight};
+use model::{Edit, Name, SendProxy, ServerAgent, ServerHealth, ServerState, Weight};
 
 /// The buttons and the weight field on the Balancing page.
 pub(crate) async fn set(ctx: Ctx, Path((backend, server)): Path<(String, String)>) -> PageResult {
@@ -48,8 +48,14 @@ pub(crate) async fn set(ctx: Ctx, Path((backend, server)): Path<(String, String)
         },
     };
     // Means the same on any revision, so it needs no base.
-    let edit =
-        Edit::SetServer { backend: backend.clone(), server: server.clone(), weight, state, health };
+    let edit = Edit::SetServer {
+        backend: backend.clone(),
+        server: server.clone(),
+        weight,
+        state,
+        health,
+        agent: None,
+    };
     let change = Change { base: None, author: ctx.visitor.author(), edits: vec![edit] };
     Ok(done(ctx.app.ports.control.submit(change).await?, "/balancing"))
 }
@@ -62,10 +68,21 @@ struct ServerPage {
     form: ServerForm,
     address_hint: &'static str,
     healths: Vec<(String, String)>,
+    agents: Vec<(String, String)>,
     send_proxies: Vec<(String, String)>,
     expert_open: bool,
     derived: bool,
     removable: bool,
+}
+
+fn agents(agent: ServerAgent) -> (String, String) {
+    let words = match agent {
+        ServerAgent::Asked => "what the agent says counts",
+        ServerAgent::Off => "it is not asked; what it said last stays",
+        ServerAgent::Up => "it says up, whatever it says",
+        ServerAgent::Down => "it says down, whatever it says",
+    };
+    (agent.to_string(), format!("{agent} – {words}"))
 }
 
 fn healths(health: ServerHealth) -> (String, String) {
@@ -89,6 +106,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: ServerForm) -> Pa
     let finer = [
         &form.hostname,
         &form.health,
+        &form.agent,
         &form.maxconn,
         &form.minconn,
         &form.maxqueue,
@@ -98,6 +116,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: ServerForm) -> Pa
         shell,
         expert_open: finer.iter().any(|f| f.error.is_some() || f.now.is_some()),
         healths: ServerHealth::ALL.iter().map(|h| healths(*h)).collect(),
+        agents: ServerAgent::ALL.iter().map(|a| agents(*a)).collect(),
         send_proxies: SendProxy::ALL.iter().map(|v| (v.to_string(), v.to_string())).collect(),
         title: title.to_owned(),
         removable: written && !form.head.new,

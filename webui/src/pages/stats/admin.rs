@@ -1,18 +1,18 @@
 //! The form under each backend of `/stats`, as HAProxy's users know it (`stats admin`): an action
 //! for the ticked servers.
 //!
-//! States and forced health are settings, so they hold on every balancer and after a restart;
+//! States and forced health, the agent's included, are settings, so they hold on every balancer and after a restart;
 //! breaking requests off is an order to this node alone. What HAProxy lets any page of any site do
 //! (it asks for no token) needs our own here, as every form does.
 
-use super::{Ctx, see};
 use crate::error::PageResult;
+use crate::pages::{Ctx, see};
 use control::{Change, Outcome};
 use model::status::{Health, ProxyStatus, ServerStatus};
-use model::{Edit, Name, ServerHealth, ServerState};
+use model::{Edit, Name, ServerAgent, ServerHealth, ServerState};
 
 /// What may be done, under HAProxy's names and words.
-pub(super) const ACTIONS: [(&str, &str); 9] = [
+pub(super) const ACTIONS: [(&str, &str); 13] = [
     ("ready", "Set state to READY"),
     ("drain", "Set state to DRAIN"),
     ("maint", "Set state to MAINT"),
@@ -21,6 +21,10 @@ pub(super) const ACTIONS: [(&str, &str); 9] = [
     ("hrunn", "Health: force UP"),
     ("hnolb", "Health: force NOLB"),
     ("hdown", "Health: force DOWN"),
+    ("dagent", "Agent: disable checks"),
+    ("eagent", "Agent: enable checks"),
+    ("arunn", "Agent: force UP"),
+    ("adown", "Agent: force DOWN"),
     ("shutdown", "Kill Sessions"),
 ];
 
@@ -39,7 +43,7 @@ pub(super) fn words(code: &str) -> Option<(bool, &'static str)> {
 
 /// What an action means for a server that is in this state.
 fn edit(action: &str, backend: &Name, now: &ServerStatus) -> Option<Edit> {
-    let (mut state, mut health) = (None, None);
+    let (mut state, mut health, mut agent) = (None, None, None);
     match action {
         "ready" => state = Some(ServerState::Ready),
         "drain" => state = Some(ServerState::Drain),
@@ -56,10 +60,14 @@ fn edit(action: &str, backend: &Name, now: &ServerStatus) -> Option<Edit> {
         "hrunn" => health = Some(ServerHealth::Up),
         "hnolb" => health = Some(ServerHealth::Stopping),
         "hdown" => health = Some(ServerHealth::Down),
+        "dagent" => agent = Some(ServerAgent::Off),
+        "eagent" => agent = Some(ServerAgent::Asked),
+        "arunn" => agent = Some(ServerAgent::Up),
+        "adown" => agent = Some(ServerAgent::Down),
         _ => return None,
     }
     let (backend, server) = (backend.clone(), now.name.clone());
-    Some(Edit::SetServer { backend, server, weight: None, state, health })
+    Some(Edit::SetServer { backend, server, weight: None, state, health, agent })
 }
 
 /// The servers that are meant, and whether every name was one.
@@ -115,8 +123,8 @@ async fn act(ctx: &Ctx) -> Result<&'static str, crate::error::Failure> {
     })
 }
 
-/// `POST /stats`.
-pub(crate) async fn post(ctx: Ctx) -> PageResult {
+/// Does what the form says and leads back to the page.
+pub(super) async fn post(ctx: Ctx, back: &str) -> PageResult {
     let code = act(&ctx).await?;
-    Ok(see(&format!("/stats;st={code}")))
+    Ok(see(&format!("{back};st={code}")))
 }
