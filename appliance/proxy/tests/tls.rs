@@ -271,7 +271,7 @@ fn a_websocket_passes_through() {
     );
     let config = client(rustls::ALL_VERSIONS, &["http/1.1"]);
     let mut tls = Tls::to(proxy.port, "example.org", &config).unwrap();
-    tls.io.write_all(b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\r\n").unwrap();
+    tls.io.write_all(b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n").unwrap();
     let (head, rest) = tls.answer().unwrap();
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     let mut first = rest;
