@@ -114,7 +114,7 @@ pub(crate) fn run(
         generation: Cell::new(shared.generation.load(Acquire)),
         scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
         buffers: RefCell::default(),
-        pool: Pool::default(),
+        pool: Pool::new(shared.maxconn() / u64::try_from(shared.threads()).unwrap_or(1).max(1)),
         pipes: Pipes::default(),
         timers: Timers::default(),
         busy: Notify::new(),

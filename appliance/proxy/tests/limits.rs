@@ -232,3 +232,22 @@ fn slow_clients_are_sent_away() {
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
     until("all are refused", || proxy.status().frontends[0].ereq == 300);
 }
+
+#[test]
+fn as_many_connections_are_kept_as_were_busy() {
+    const VISITORS: usize = 90;
+    let (a, _) = slow(20);
+    let proxy = Proxy::with(settings(free_port(), vec![server("a", a.address)]), 1, None);
+    let port = proxy.port;
+    let visitors: Vec<_> = (0..VISITORS)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut conn = Conn::to(port);
+                (0..5).all(|_| conn.get("/").unwrap().status == 200)
+            })
+        })
+        .collect();
+    assert!(visitors.into_iter().all(|v| v.join().unwrap()));
+    let opened = a.connections.load(SeqCst);
+    assert!(opened <= VISITORS, "{opened} connections for {VISITORS} at once");
+}
