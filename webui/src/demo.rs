@@ -2,7 +2,7 @@
 
 use control::Snapshot;
 use model::status::*;
-use model::{NodeId, Role, ServerState, Settings};
+use model::{Certificate, NodeId, Role, Secret, ServerState, Settings};
 
 const SETTINGS: &str = r#"{
   "cluster": {"name": "Reference", "floating_ip": "192.168.1.15/24", "gateway": "192.168.1.1",
@@ -18,6 +18,10 @@ const SETTINGS: &str = r#"{
   ]},
   "sites": [{"name": "default", "mirror": {"exclude": ["**/stats", "**/error", "**/files/pictures"]}}]
 }"#;
+
+/// A certificate, and what looks like its key; nobody has the real one.
+const CHAIN: &str = include_str!("../../appliance/model/src/certificate/test.pem");
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nbm9uZQ==\n-----END PRIVATE KEY-----\n";
 
 /// A board that is well.
 pub(crate) fn system(id: &NodeId) -> SystemStatus {
@@ -122,7 +126,12 @@ pub(crate) fn trouble(system: &mut SystemStatus) {
 
 /// The reference cluster's settings.
 pub(crate) fn settings() -> Settings {
-    model::from_json(SETTINGS.as_bytes(), &Settings::default()).unwrap_or_default()
+    let mut settings =
+        model::from_json(SETTINGS.as_bytes(), &Settings::default()).unwrap_or_default();
+    let name = "main".parse().unwrap_or_default();
+    let (chain, key) = (CHAIN.to_owned(), Secret::new(KEY));
+    settings.certificates.push(Certificate { name, chain, key });
+    settings
 }
 
 /// What its nodes report while all is well, the snapshot's own node first.

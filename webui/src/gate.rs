@@ -175,7 +175,7 @@ pub(crate) async fn gate(
         if visitor.read_only {
             return only_reads(&path);
         }
-        let token = if upload::is_small(&parts.method, &path) {
+        let token = if upload::is_small(&parts.method, &path, &parts.headers) {
             let fields = upload::Fields::of(&parts.headers, whole.clone()).await;
             let token = fields.text(csrf::FIELD);
             parts.extensions.insert(fields);

@@ -1,7 +1,7 @@
 //! Which address leads where.
 
 use crate::app::App;
-use crate::pages::balancing::{self, backends, frontends, servers};
+use crate::pages::balancing::{self, backends, certificates, frontends, servers};
 use crate::pages::notices;
 use crate::pages::{
     account, admin, again, audit, backup, board, cluster, diagnostics, failover, firmware, history,
@@ -62,6 +62,13 @@ fn pages() -> Router<App> {
         .route(
             "/balancing/frontends/{name}/remove",
             get(frontends::ask_remove).post(frontends::remove_now),
+        )
+        .route("/balancing/certificates", get(certificates::list))
+        .route("/balancing/certificates/new", get(certificates::new).post(certificates::add))
+        .route("/balancing/certificates/{name}", get(certificates::edit).post(certificates::save))
+        .route(
+            "/balancing/certificates/{name}/remove",
+            get(certificates::ask_remove).post(certificates::remove_now),
         )
         .route("/balancing/backends/new", get(backends::new).post(backends::add))
         .route("/balancing/backends/{name}", get(backends::edit).post(backends::save))

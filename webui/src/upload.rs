@@ -56,8 +56,10 @@ pub(crate) fn is_one(method: &Method, path: &str) -> bool {
 }
 
 /// Requests whose body is a form with a small file, which is kept in memory.
-pub(crate) fn is_small(method: &Method, path: &str) -> bool {
-    matches!((method, path), (&Method::POST, "/backup/open"))
+pub(crate) fn is_small(method: &Method, path: &str, headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let here = path == "/backup/open" || path.starts_with("/balancing/certificates/");
+    method == Method::POST && here && kind.is_some_and(|k| k.starts_with("multipart/form-data"))
 }
 
 /// The fields of such a form, the first of each name.

@@ -5,6 +5,7 @@ use crate::listen::{self, Place};
 use crate::live::lock;
 use crate::shared::Shared;
 use crate::status;
+use crate::tls;
 use crate::worker::{self, Order};
 use control::{Reporter, Shutdown, Snapshot, SnapshotReceiver};
 use model::{Effective, Revision, Role};
@@ -17,6 +18,9 @@ use tokio::sync::{mpsc, watch};
 
 /// How often the manager looks after its workers.
 const WATCH: Duration = Duration::from_millis(200);
+/// How often the dates of certificates are looked at.
+const DATES: Duration = Duration::from_secs(3600);
+const DATES_NOTICE: &str = "certificates";
 /// A worker not seen for so long is not fit to hold the floating IP.
 const STALE_MS: u64 = 3000;
 /// Requests get so long to finish when the appliance stops and nobody said how long.
@@ -48,6 +52,8 @@ pub(crate) struct Manager {
     running: Option<Running>,
     sampled: Instant,
     tried: Instant,
+    /// When the certificates' dates were looked at.
+    dated: Instant,
 }
 
 struct Running {
@@ -90,6 +96,7 @@ impl Manager {
             running: None,
             sampled: now,
             tried: now,
+            dated: now,
         }
     }
 
@@ -130,6 +137,7 @@ impl Manager {
         }
         let running = Running { revision: snapshot.revision, wanted, problem: None };
         self.running = Some(running);
+        self.look_at_dates();
         self.listen();
         self.report();
     }
@@ -242,6 +250,9 @@ impl Manager {
             // Starts again what may have ended by a fault; the others go on.
             self.checks.set(&shared, self.reporter.board(), &config.backends);
         }
+        if self.dated.elapsed() >= DATES {
+            self.look_at_dates();
+        }
         let active = !shared.config().frontends.is_empty();
         if !active {
             let idle = shared.connections.now() == 0 && shared.listeners.load(Acquire) == 0;
@@ -257,6 +268,27 @@ impl Manager {
             self.report();
         } else {
             self.judge();
+        }
+    }
+
+    /// Says which of the certificates in use are over, or will be soon.
+    fn look_at_dates(&mut self) {
+        self.dated = Instant::now();
+        let now = i64::try_from(Shared::wall_ms() / 1000).unwrap_or(i64::MAX);
+        let frontends = self.running.iter().flat_map(|r| &r.wanted.effective.frontends);
+        let mut sentences: Vec<String> = Vec::new();
+        for certificate in frontends.flat_map(|f| &f.certificates) {
+            let facts = certificate.facts().filter(|facts| facts.ends_soon(now));
+            let left = facts.and_then(|facts| facts.days_left(now));
+            sentences.extend(left.map(|left| tls::date_sentence(certificate, left)));
+        }
+        sentences.sort();
+        sentences.dedup();
+        let board = self.reporter.board();
+        if sentences.is_empty() {
+            board.clear_notice(DATES_NOTICE);
+        } else {
+            board.notice(DATES_NOTICE, sentences.join(" "));
         }
     }
 

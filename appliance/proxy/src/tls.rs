@@ -77,6 +77,19 @@ pub(crate) fn load(certificate: &Certificate) -> Result<Usable, Unusable> {
     }
 }
 
+/// What the operator is told of one that is over in so many days, or is already.
+pub(crate) fn date_sentence(certificate: &Certificate, left: i64) -> String {
+    let name = &certificate.name;
+    match left {
+        ..0 => format!("Certificate {name} has expired: browsers warn visitors. Replace it."),
+        0 => format!("Certificate {name} expires today: replace it, or browsers warn visitors."),
+        1 => format!("Certificate {name} expires tomorrow: replace it, or browsers warn visitors."),
+        _ => format!(
+            "Certificate {name} expires in {left} days: replace it before browsers warn visitors."
+        ),
+    }
+}
+
 /// Certificates that are read already, and what tickets are sealed with: the same for all
 /// threads and all settings, so that a change costs no visitor a new handshake.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ mod common;
 
 use common::tls::{Tls, certificate, client, modern, secure};
 use common::{Conn, Proxy, Scripted, free_port, server, until};
+use control::{Obstacle, Snapshot};
 use model::status::SubsystemState;
 use model::{Millis, Mode, Rule, Secret, TlsVersion};
 use rustls::HandshakeKind;
@@ -410,6 +411,74 @@ fn draining_lets_the_first_request_of_a_new_visitor_in() {
     assert_eq!(late.rest().unwrap(), b"");
     assert_eq!(old.rest().unwrap(), b"");
     draining.join().unwrap();
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_and_shown_all_the_same() {
+    let web = Scripted::echo();
+    let mut parameters = rcgen::CertificateParams::new(vec!["example.org".to_owned()]).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let now = time::OffsetDateTime::now_utc();
+    let mut with = |days: i64| {
+        parameters.not_before = now - time::Duration::days(100);
+        parameters.not_after = now + time::Duration::days(days) + time::Duration::hours(1);
+        let chain = parameters.self_signed(&key).unwrap().pem();
+        model::Certificate {
+            name: common::name("main"),
+            chain,
+            key: Secret::new(key.serialize_pem()),
+        }
+    };
+    let old = with(-2);
+    let settings = secure(free_port(), vec![server("s1", web.address)], vec![old.clone()]);
+    let mut proxy = Proxy::start(settings);
+    let told = |proxy: &Proxy| {
+        proxy.board.own().notices.iter().map(|n| n.text.clone()).collect::<Vec<_>>()
+    };
+    assert!(told(&proxy)[0].contains("Certificate main has expired"), "{:?}", told(&proxy));
+    assert_eq!(proxy.state(), SubsystemState::Applied);
+    let mut tls = Tls::to(proxy.port, "example.org", &modern()).unwrap();
+    assert!(tls.was_shown(&old) && tls.get("/").is_ok());
+    let soon = with(5);
+    proxy.change(|s| s.certificates[0] = soon.clone());
+    assert!(told(&proxy)[0].contains("expires in 5 days"), "{:?}", told(&proxy));
+    let good = with(60);
+    proxy.change(|s| s.certificates[0] = good.clone());
+    assert_eq!(told(&proxy), Vec::<String>::new());
+}
+
+#[test]
+fn before_a_change_its_certificates_are_looked_at() {
+    let (good, other) = (certificate("good", &["example.org"]), certificate("other", &["b"]));
+    let settings = secure(free_port(), Vec::new(), vec![good.clone()]);
+    let proxy = Proxy::start(settings.clone());
+    let id = "lb".parse().unwrap();
+    let snapshot =
+        |number, s: &model::Settings| Snapshot::new(model::Revision(number), s.clone(), &id);
+    let prepare = |next: &model::Settings| {
+        let (now, next) = (snapshot(1, &settings), snapshot(2, next));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let preflight = proxy.handle.preflight();
+        runtime.block_on(async { preflight.prepare(&now, &next).await })
+    };
+    let mut next = settings.clone();
+    next.certificates.push(other.clone());
+    assert_eq!(prepare(&next), Ok(()));
+    next.certificates[1].key = good.key.clone();
+    match prepare(&next) {
+        Err(Obstacle::Settings(problems)) => {
+            assert_eq!(problems.len(), 1);
+            assert_eq!(problems[0].path, "certificates[1].key");
+            assert!(problems[0].problem.contains("does not belong"), "{problems:?}");
+        }
+        found => panic!("{found:?}"),
+    }
+    next.certificates[1].chain = good.chain.clone() + &other.chain;
+    next.certificates[1].key = other.key;
+    match prepare(&next) {
+        Err(Obstacle::Settings(problems)) => assert_eq!(problems[0].path, "certificates[1].chain"),
+        found => panic!("{found:?}"),
+    }
 }
 
 #[test]

@@ -12,6 +12,10 @@ pub(crate) struct FrontendForm {
     pub(crate) enabled: Field,
     pub(crate) mode: Field,
     pub(crate) bind: Field,
+    pub(crate) certificates: Field,
+    pub(crate) strict_sni: Field,
+    pub(crate) http2: Field,
+    pub(crate) ssl_min_ver: Field,
     pub(crate) accept_proxy: Field,
     pub(crate) default_backend: Field,
     /// One a line; an empty line is left out.
@@ -41,6 +45,10 @@ impl Form for FrontendForm {
             ("enabled", &mut self.enabled),
             ("mode", &mut self.mode),
             ("bind", &mut self.bind),
+            ("certificates", &mut self.certificates),
+            ("strict_sni", &mut self.strict_sni),
+            ("http2", &mut self.http2),
+            ("ssl_min_ver", &mut self.ssl_min_ver),
             ("accept_proxy", &mut self.accept_proxy),
             ("default_backend", &mut self.default_backend),
             ("rules", &mut self.rules),
@@ -62,6 +70,10 @@ impl Form for FrontendForm {
         self.enabled.set_on(frontend.enabled);
         self.mode.set(frontend.mode);
         self.bind.set_list(&frontend.bind);
+        self.certificates.set_list(&frontend.certificates);
+        self.strict_sni.set_on(frontend.strict_sni);
+        self.http2.set_on(frontend.http2);
+        self.ssl_min_ver.set(frontend.ssl_min_ver);
         self.accept_proxy.set_on(frontend.accept_proxy);
         self.default_backend.set(&frontend.default_backend);
         self.rules.set_list(&frontend.rules);
@@ -124,6 +136,8 @@ impl TryFrom<&mut FrontendForm> for Edit {
             form.bind.refuse("give at least one address, for example floating:80");
         }
         let mode = form.mode.optional();
+        let certificates = form.certificates.words();
+        let ssl_min_ver = form.ssl_min_ver.optional();
         let default_backend = form.default_backend.read();
         let rules = rules(&mut form.rules);
         let maxconn = super::field::whole(&mut form.maxconn);
@@ -138,6 +152,10 @@ impl TryFrom<&mut FrontendForm> for Edit {
         frontend.forwardfor = form.forwardfor.on();
         frontend.httplog = form.httplog.on();
         frontend.accept_proxy = form.accept_proxy.on();
+        frontend.strict_sni = form.strict_sni.on();
+        frontend.http2 = form.http2.on();
+        frontend.certificates = certificates.ok_or(Invalid)?;
+        frontend.ssl_min_ver = ssl_min_ver.ok_or(Invalid)?.unwrap_or_default();
         frontend.mode = mode.ok_or(Invalid)?.unwrap_or_default();
         frontend.name = name.ok_or(Invalid)?;
         frontend.bind = bind.ok_or(Invalid)?;

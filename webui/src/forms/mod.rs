@@ -6,6 +6,7 @@
 mod admin;
 mod backend;
 mod base;
+mod certificate;
 mod check_fields;
 mod cluster;
 mod field;
@@ -22,6 +23,7 @@ mod wifi;
 pub(crate) use admin::AdminForm;
 pub(crate) use backend::BackendForm;
 pub(crate) use base::{Base, Place};
+pub(crate) use certificate::CertificateForm;
 pub(crate) use check_fields::CheckFields;
 pub(crate) use cluster::ClusterForm;
 pub(crate) use field::Field;

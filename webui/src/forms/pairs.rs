@@ -17,6 +17,11 @@ impl Pairs {
         Self(pairs.collect())
     }
 
+    /// These pairs.
+    pub(crate) fn of<const N: usize>(pairs: [(&str, String); N]) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
     /// The first value of this name; empty when there is none.
     pub(crate) fn first(&self, name: &str) -> &str {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)

@@ -264,6 +264,7 @@ async fn frontends_backends_servers_and_sites_by_form() {
         ("timeout_client", "50s"),
         ("timeout_http_request", "10s"),
         ("timeout_http_keep_alive", "10s"),
+        ("timeout_tarpit", "10s"),
         ("timeout_client_fin", "2s"),
         ("inspect_delay", "3s"),
     ];

@@ -13,6 +13,7 @@ mod audit;
 mod backup;
 mod board;
 mod browser;
+mod certificates;
 mod conflicts;
 mod connections;
 mod diagnostics;

@@ -51,6 +51,10 @@ const PAGES: &[(&str, &[&str])] = &[
     ("/balancing/frontends/new", &["GET", "POST"]),
     ("/balancing/frontends/http-in", &["GET", "POST"]),
     ("/balancing/frontends/http-in/remove", &["GET", "POST"]),
+    ("/balancing/certificates", &["GET"]),
+    ("/balancing/certificates/new", &["GET", "POST"]),
+    ("/balancing/certificates/main", &["GET", "POST"]),
+    ("/balancing/certificates/main/remove", &["GET", "POST"]),
     ("/balancing/backends/new", &["GET", "POST"]),
     ("/balancing/backends/webservers", &["GET", "POST"]),
     ("/balancing/backends/webservers/remove", &["GET", "POST"]),
@@ -157,6 +161,7 @@ fn filled(path: &str) -> String {
     let kind = |path: &str| match path {
         p if p.starts_with("/balancing/frontends") => "http-in",
         p if p.starts_with("/balancing/backends") => "webservers",
+        p if p.starts_with("/balancing/certificates") => "main",
         p if p.contains("/vrrp/") || p.contains("/failover/") => "VI_1",
         p if p.contains("/sites/") => "default",
         _ => "x",

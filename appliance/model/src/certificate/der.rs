@@ -14,6 +14,21 @@ pub struct CertificateFacts {
     pub issuer: Option<String>,
 }
 
+impl CertificateFacts {
+    /// Whole days it is good for after `now` (seconds of 1970), negative when it is over. None
+    /// where the clock was never set, as on boards without a clock chip.
+    pub fn days_left(&self, now: i64) -> Option<i64> {
+        const SET: i64 = 1_600_000_000;
+        (now >= SET).then(|| (self.not_after - now).div_euclid(86_400))
+    }
+
+    /// It is over, or will be before somebody may look again.
+    pub fn ends_soon(&self, now: i64) -> bool {
+        const SOON: i64 = 14;
+        self.days_left(now).is_some_and(|left| left < SOON)
+    }
+}
+
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OID: u8 = 0x06;
@@ -167,6 +182,17 @@ mod tests {
         for bad in ["700101000001", "7001010000Z", "+00101000001Z", "", "Z"] {
             assert_eq!(time(UTC_TIME, bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn days_that_are_left() {
+        let facts = CertificateFacts { not_after: 1_800_000_000, ..CertificateFacts::default() };
+        assert_eq!(facts.days_left(0), None);
+        assert!(!facts.ends_soon(0));
+        assert_eq!(facts.days_left(1_800_000_000 - 86_400 * 14), Some(14));
+        assert!(!facts.ends_soon(1_800_000_000 - 86_400 * 14));
+        assert!(facts.ends_soon(1_800_000_001 - 86_400 * 14));
+        assert_eq!(facts.days_left(1_800_000_001), Some(-1));
     }
 
     #[test]

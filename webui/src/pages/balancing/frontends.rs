@@ -6,7 +6,7 @@ use crate::pages::{Confirm, Ctx, Shell, after, named, page, page_with, remove};
 use askama::Template;
 use axum::extract::Path;
 use http::StatusCode;
-use model::{DEFAULT_BACKEND, DEFAULT_FRONTEND, Edit, Frontend, Mode, Name};
+use model::{DEFAULT_BACKEND, DEFAULT_FRONTEND, Edit, Frontend, Mode, Name, TlsVersion};
 
 #[derive(Template)]
 #[template(path = "frontend_form.html")]
@@ -16,6 +16,10 @@ struct FrontendPage {
     form: FrontendForm,
     backends: Vec<(String, String)>,
     modes: Vec<(String, String)>,
+    /// The certificates there are.
+    certificates: Vec<String>,
+    versions: Vec<(String, String)>,
+    tls_open: bool,
     written: bool,
     default_one: bool,
     rules_open: bool,
@@ -54,6 +58,12 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
             || form.stick_table.error.is_some()
             || form.rules.now.is_some(),
         expert_open: experts.iter().any(|f| f.error.is_some() || f.now.is_some()),
+        certificates: snapshot.settings.certificates.iter().map(|c| c.name.to_string()).collect(),
+        versions: TlsVersion::ALL.iter().map(|v| (v.to_string(), v.to_string())).collect(),
+        tls_open: form.bind.value.contains("ssl")
+            || [&form.certificates, &form.strict_sni, &form.http2, &form.ssl_min_ver]
+                .iter()
+                .any(|f| f.error.is_some() || f.now.is_some()),
         backends,
         modes: Mode::ALL.iter().map(|m| super::backends::mode(*m)).collect(),
         form,

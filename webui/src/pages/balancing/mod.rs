@@ -1,6 +1,7 @@
 //! Frontends, backends and servers.
 
 pub(crate) mod backends;
+pub(crate) mod certificates;
 pub(crate) mod frontends;
 pub(crate) mod servers;
 
