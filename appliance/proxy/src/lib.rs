@@ -1,8 +1,9 @@
 //! The load balancer: frontends, backends, servers and their health.
 //!
 //! HTTP mode as HAProxy means it: every request is parsed strictly and balanced on its own, over
-//! servers that are checked, with kept connections to them; and mode tcp, where a connection is
-//! balanced as a whole. The words are HAProxy's, too.
+//! servers that are checked, with kept connections to them; mode tcp, where a connection is
+//! balanced as a whole; and mode udp (`udp`), where the datagrams of one source are. The words are
+//! HAProxy's, too.
 //!
 //! Pure files, without I/O, clock or tokio: `framing` (where a message ends), `message`,
 //! `request` and `response` (what a head may say and what is sent on), `balance` (who is next),

@@ -180,6 +180,54 @@ async fn nodes_come_and_go() {
 }
 
 #[tokio::test]
+async fn dns_by_form() {
+    let (node, mut browser) = signed_in().await;
+    let (form, path) = ("/balancing/backends/new", "/balancing/backends/new");
+    let backend = [
+        ("new", "yes"),
+        ("revision", "0"),
+        ("name", "dns"),
+        ("mode", "udp"),
+        ("balance", "leastconn"),
+        ("hash_type", "map-based"),
+        ("hash_balance_factor", "0"),
+        ("slowstart", "0"),
+        ("servers", "pihole1 192.168.1.53:53"),
+        ("check.enabled", "on"),
+        ("check.inter", "1s"),
+        ("check.fall", "3"),
+        ("check.rise", "2"),
+        ("retries", "3"),
+        ("redispatch", "on"),
+        ("timeout_connect", "5s"),
+        ("timeout_server", "5s"),
+        ("udp_responses", "1"),
+        ("udp_requests", "7"),
+    ];
+    let page = browser.post(form, path, &backend).await;
+    assert!(page.status == 422 && page.text().contains("id=\"check.dns_name-e\""), "no check");
+    let asks = with(
+        &backend,
+        &[("check.dns_name", "pi.hole"), ("check.dns_type", "A"), ("check.dns_codes", "NOERROR")],
+    );
+    let bad = with(&asks, &[("check.dns_address", "here")]);
+    let page = browser.post(form, path, &bad).await;
+    assert!(page.status == 422 && page.text().contains("id=\"check.dns_address-e\""));
+    let good = with(&asks, &[("check.dns_address", "192.168.1.53")]);
+    let done = browser.post(form, path, &good).await;
+    assert_eq!(done.status, 303, "{}", done.text());
+    let snapshot = node.control.snapshot();
+    let dns = snapshot.settings.backends.iter().find(|b| b.name.as_str() == "dns").unwrap();
+    assert_eq!((dns.mode, dns.udp_responses, dns.udp_requests), (model::Mode::Udp, Some(1), 7));
+    assert_eq!(dns.check.dns_address, "192.168.1.53".parse().ok());
+    let page = browser.get("/balancing/backends/dns").await;
+    let text = page.text();
+    assert!(text.contains("value=\"pi.hole\"") && text.contains("value=\"7\""), "{text}");
+    let page = browser.get("/balancing/frontends/new").await;
+    assert!(page.text().contains("value=\"udp\""), "{}", page.text());
+}
+
+#[tokio::test]
 async fn server_buttons_and_weights() {
     let (node, mut browser) = signed_in().await;
     let path = "/balancing/servers/webservers/web01-eth";

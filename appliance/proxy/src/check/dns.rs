@@ -15,7 +15,7 @@ const INTERNET: u16 = 1;
 const MOST_ANSWERS: u16 = 512;
 
 /// The query for a name: one question, recursion desired.
-pub(super) fn query(id: u16, name: &DnsName, kind: DnsType) -> Vec<u8> {
+pub(crate) fn query(id: u16, name: &DnsName, kind: DnsType) -> Vec<u8> {
     let mut out = id.to_be_bytes().to_vec();
     out.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     for label in name.labels() {

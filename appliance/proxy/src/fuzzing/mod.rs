@@ -5,11 +5,13 @@
 
 mod body;
 mod cookies;
+mod dns;
 #[cfg(test)]
 mod tests;
 
 pub use body::body as chunked;
 pub use cookies::cookies as cookie;
+pub use dns::answer as dns;
 
 use crate::balance::key;
 use crate::framing::Body;

@@ -71,15 +71,22 @@ const COOKIES: [&[u8]; 3] = [
     b"\xfd=bramble_sid=y;SRV\n\nbramble_sid=planted\npublic, s-maxage=3\nSRV=1",
 ];
 
+const ANSWERS: [&[u8]; 3] = [
+    b"\x81\x80\0\x01\0\x01\0\0\0\0\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x07",
+    b"\x85\x83\0\x01\0\0\0\x01\0\0\x01b\xc0\x0e\0\x06",
+    b"\x12\x34\x81\x85\0\0\0\0\0\0\0\0",
+];
+
 #[test]
 fn noise_and_what_is_almost_right_keeps_every_promise() {
     type Kind = (fn(&[u8]), &'static [&'static [u8]]);
-    let kinds: [Kind; 5] = [
+    let kinds: [Kind; 6] = [
         (request_head, &REQUESTS),
         (response_head, &RESPONSES),
         (chunked, &BODIES),
         (proxy_header, &PROXIES),
         (cookie, &COOKIES),
+        (dns, &ANSWERS),
     ];
     let mut noise = Noise(0x0123_4567_89ab_cdef);
     for round in 0..4_000 {

@@ -83,7 +83,7 @@ pub(crate) fn plan(
 }
 
 /// May a server be sent those who belong to it? In drain, with weight 0 and full, too.
-fn takes_its_own(server: &crate::config::Server) -> bool {
+pub(crate) fn takes_its_own(server: &crate::config::Server) -> bool {
     server.live.is_up()
         && server.wanted() != ServerState::Maint
         && server.live.standing.address().is_some()

@@ -2,10 +2,9 @@
 
 use crate::balance::key;
 use crate::config::{Backend, Server};
-use model::{ServerState, StickOn};
+use crate::persist::{self, Keep, Plan};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// A visitor at a backend.
 #[derive(Debug)]
@@ -64,13 +63,6 @@ impl Drop for Seat {
     }
 }
 
-/// May it be sent the datagrams of those it has? In drain and with weight 0, too.
-pub(super) fn takes_its_own(server: &Server) -> bool {
-    server.live.is_up()
-        && server.wanted() != ServerState::Maint
-        && !server.live.retired.load(Relaxed)
-}
-
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoSeat {
@@ -89,13 +81,8 @@ pub(super) fn choose(
     now_ms: u64,
 ) -> Result<Seat, NoSeat> {
     let settings = &backend.settings;
-    let sticky = settings.stick_table.as_ref().filter(|_| settings.stick_on == Some(StickOn::Src));
-    let visitor = sticky.map(|table| (table, source.to_string()));
-    let known = visitor.as_ref().and_then(|(table, key)| {
-        let name = backend.live.stick.get(table, key, now_ms)?;
-        let fits = |s: &Server| s.name == name && takes_its_own(s);
-        backend.servers.iter().position(fits).filter(|index| Some(*index) != avoid)
-    });
+    let plan = persist::plan(backend, &mut Vec::new(), source, 0, now_ms);
+    let own = plan.as_ref().and_then(Plan::server).filter(|own| Some(*own) != avoid);
     let asker = key::Asker { head: &[], source, content: &[] };
     let hash = key::of(&settings.balance, settings.hash_type, &asker);
     // Where the one he is led to has no room the others are tried; some algorithms name one several
@@ -103,13 +90,13 @@ pub(super) fn choose(
     let tries = backend.servers.len().saturating_mul(2).saturating_add(1);
     for attempt in 0..tries {
         let first = attempt == 0;
-        let led = known.filter(|_| first);
+        let led = own.filter(|_| first);
         let index = led.or_else(|| backend.live.pick(backend, hash.filter(|_| first), avoid));
         // The algorithm names the one to avoid where there is no other.
         let index = index.filter(|i| Some(*i) != avoid).ok_or(NoSeat::NoServer)?;
         if let Some(seat) = Seat::take(backend, index) {
-            if let Some((table, key)) = &visitor {
-                backend.live.stick.put(table, key, &seat.server().name, now_ms);
+            if let Some(plan) = &plan {
+                Keep { plan, backend, server: index, wall_s: 0, now_ms }.learn(&[]);
             }
             return Ok(seat);
         }

@@ -4,13 +4,14 @@
 //! answers on, and ends him when nothing more is to be expected.
 
 use super::Listener;
-use super::choose::{Busy, NoSeat, Seat, choose, takes_its_own};
+use super::choose::{Busy, NoSeat, Seat, choose};
 use super::socket;
 use super::tally::Tally;
 use crate::client::Slot;
 use crate::config::{Backend, Frontend};
 use crate::live::ServerLive;
 use crate::log::{self, TcpLine, Termination};
+use crate::persist::takes_its_own;
 use crate::shared::Shared;
 use crate::timers::Timer;
 use model::Name;
@@ -57,6 +58,8 @@ impl Link {
     /// May his next datagram go there?
     fn is_usable(&self) -> bool {
         takes_its_own(self.seat.server())
+            // Its visitors may still look at the settings of before.
+            && !self.live().retired.load(Relaxed)
             && !self.is_broken_off()
             && self.live().standing.address() == Some(self.address)
     }
