@@ -569,6 +569,7 @@ impl Client {
                 status: Some(status),
                 bytes,
                 termination,
+                cookies: *b"--",
                 counts: [
                     self.worker.shared.connections.now(),
                     self.frontend.live.traffic.current.now(),

@@ -16,7 +16,7 @@ use crate::rules::{self, Facts, Prepared, Verdict};
 use crate::shared::Shared;
 use crate::track::Tracked;
 use crate::tunnel;
-use model::{RetryOn, SendProxy};
+use model::{CookieMode, PersistCookie, RetryOn, SendProxy};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ struct Story {
     response_ms: Option<u64>,
     status: Option<u16>,
     bytes: u64,
+    /// What the visitor's cookie was worth, and what became of the server's, where there are any.
+    cookies: Option<[u8; 2]>,
     retries: u32,
     redispatched: bool,
     /// How long it has waited for a place so far, if the settings changed meanwhile.
@@ -196,6 +198,11 @@ async fn balance(
 ) -> (After, Termination) {
     let (wall_s, now) = (ticket.wall_ms / 1000, client.worker.now());
     let plan = persist::plan(backend, &mut ticket.head, *client.peer.ip(), wall_s, now);
+    // A cookie that is only watched is not logged (HAProxy `PR_CK_ANY`).
+    let logged = |c: &PersistCookie| c.mode != CookieMode::Passive || c.indirect;
+    if let (Some(plan), true) = (&plan, backend.settings.cookie.as_ref().is_some_and(logged)) {
+        story.cookies = Some([plan.worth().letter(), b'N']);
+    }
     try_servers(client, ticket, backend, plan, rules, story).await
 }
 
@@ -218,7 +225,7 @@ async fn try_servers(
     let mut again = None;
     loop {
         // Who is led to one server waits for this one, unless its queue is full.
-        let own = plan.as_ref().and_then(Plan::server).filter(|own| Some(*own) != avoid);
+        let own = plan.as_ref().and_then(|p| p.server).filter(|own| Some(*own) != avoid);
         let usable = |i: &usize| backend.servers.get(*i).is_some_and(|s| s.live.is_up());
         let led = again.or(own);
         let bound = led.is_some() || hash.is_some();
@@ -260,6 +267,10 @@ async fn try_servers(
             if before != index {
                 backend.servers[before].live.redispatches.up();
                 story.redispatched = true;
+                // What was followed has led nowhere.
+                if let Some([worth @ b'V', _]) = &mut story.cookies {
+                    *worth = b'D';
+                }
             } else if catch_breath {
                 // There is no other: let it catch its breath.
                 let pause = u64::from(backend.settings.timeout_connect.0).min(TURN_AROUND_MS);
@@ -308,8 +319,11 @@ async fn try_servers(
             };
         let keep =
             plan.as_ref().map(|plan| Keep { plan, backend, server: index, wall_s, now_ms: now });
-        let aftermath = Aftermath { rules, keep };
+        let aftermath = Aftermath { rules, keep, ..Aftermath::default() };
         let end = relay(client, ticket, backend, upstream, repeatable, &aftermath, story).await;
+        if let (Some([_, theirs]), Some(now)) = (&mut story.cookies, aftermath.cookie.get()) {
+            *theirs = now;
+        }
         match end {
             // RFC 9110 9.2.2: nothing was answered, and asking again changes nothing. A used
             // connection may just have been closed under us; its server gets another chance.
@@ -729,6 +743,7 @@ fn write_log(
         status: story.status,
         bytes: story.bytes,
         termination,
+        cookies: story.cookies.unwrap_or(*b"--"),
         counts: [
             shared.connections.now(),
             frontend.live.traffic.current.now(),

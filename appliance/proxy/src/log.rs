@@ -73,6 +73,8 @@ pub(crate) struct Line<'a> {
     pub(crate) status: Option<u16>,
     pub(crate) bytes: u64,
     pub(crate) termination: Termination,
+    /// What the visitor's cookie was worth, and what became of the server's (configuration.txt 8.5).
+    pub(crate) cookies: [u8; 2],
     /// Connections of the process, of the frontend, requests of the backend, of the server.
     pub(crate) counts: [u64; 4],
     pub(crate) retries: u32,
@@ -151,7 +153,8 @@ pub(crate) fn write(out: &mut Vec<u8>, l: &Line<'_>) {
         number(out, l.bytes);
         out.extend_from_slice(b" - - ");
         out.extend_from_slice(&l.termination.0);
-        out.extend_from_slice(b"-- ");
+        out.extend_from_slice(&l.cookies);
+        out.push(b' ');
         for count in l.counts {
             number(out, count);
             out.push(b'/');
@@ -241,6 +244,7 @@ mod tests {
             status: Some(200),
             bytes: 2750,
             termination: Termination::NORMAL,
+            cookies: *b"--",
             counts: [1, 1, 1, 1],
             retries: 0,
             before: [0, 0],
@@ -297,12 +301,13 @@ mod tests {
             queue: None,
             status: None,
             termination: Termination::NO_SERVER,
+            cookies: *b"DN",
             retries: 3,
             redispatched: true,
             ..line()
         };
         let text = written(&l);
-        assert!(text.contains(" static/<NOSRV> 10/-1/-1/-1/109 -1 2750 - - SC-- 1/1/1/1/+3 0/0 "));
+        assert!(text.contains(" static/<NOSRV> 10/-1/-1/-1/109 -1 2750 - - SCDN 1/1/1/1/+3 0/0 "));
     }
 
     #[test]

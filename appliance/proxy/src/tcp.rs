@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::config::Backend;
 use crate::exchange::{NotConnected, connect, introduce};
 use crate::log::{TcpLine, Termination};
-use crate::persist::{self, Keep, Plan};
+use crate::persist::{self, Keep};
 use crate::shared::Shared;
 use crate::tunnel::{self, End, Silence};
 use std::rc::Rc;
@@ -89,7 +89,8 @@ pub(crate) async fn run(client: &mut Client) {
 
 async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story) -> Termination {
     let algorithm = &backend.settings.balance;
-    if key::wants_more(algorithm, &client.pending) {
+    // Who has waited in a queue has been waited for.
+    if story.waiting == 0 && key::wants_more(algorithm, &client.pending) {
         let limit = client.frontend.settings.inspect_delay;
         client.await_content(limit, |data| !key::wants_more(algorithm, data)).await;
     }
@@ -99,7 +100,7 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
     let hash = key::of(algorithm, backend.settings.hash_type, &asker);
     let now = client.worker.now();
     let plan = persist::plan(backend, &mut Vec::new(), source, 0, now);
-    let own = plan.as_ref().and_then(Plan::server);
+    let own = plan.as_ref().and_then(|p| p.server);
     let mut avoid = None;
     let mut again = None;
     let mut failure = Termination::NO_SERVER;

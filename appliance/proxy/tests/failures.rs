@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Conn, Proxy, Scripted, echo, free_port, name, server, settings, until};
+use common::{Conn, Proxy, Scripted, echo, free_port, name, server, settings, times, until};
 use model::status::{Health, SubsystemState};
 use model::{Check, Millis, ServerState};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -31,7 +31,10 @@ fn a_server_that_refuses_is_left_out() {
     assert_eq!((good.econ, good.http.hrsp_2xx), (0, 10));
     until("the lines are logged", || proxy.handle.recent_log().len() == 10);
     let log = proxy.handle.recent_log();
-    assert!(log[0].contains(" front back/good 0/0/") && log[0].contains("/+1 0/0 "), "{}", log[0]);
+    assert!(log[0].contains(" front back/good ") && log[0].contains("/+1 0/0 "), "{}", log[0]);
+    // Nobody waited in a queue, and it came to everything else.
+    let times = times(&log[0]);
+    assert!(times[1] == 0 && times.iter().all(|t| *t >= 0), "{times:?}");
 }
 
 #[test]
@@ -51,8 +54,10 @@ fn without_any_server_the_answer_is_503() {
     proxy.change(|s| s.frontends[0].default_backend = name("other"));
     assert_eq!(conn.get("/").unwrap().status, 503);
     until("the lines are logged", || proxy.handle.recent_log().len() == 3);
-    assert!(proxy.handle.recent_log()[1].contains("back/<NOSRV> 0/-1/-1/-1/"));
-    assert!(proxy.handle.recent_log()[1].contains(" SC-- "));
+    let line = &proxy.handle.recent_log()[1];
+    assert!(line.contains(" back/<NOSRV> ") && line.contains(" SC-- "), "{line}");
+    assert_eq!(times(line)[1..4], [-1; 3], "{line}");
+    assert!(times(line)[0] >= 0, "{line}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::haproxy::{Haproxy, server_line};
+use common::haproxy::{Haproxy, Logs, server_line};
 use common::{Conn, Proxy, Scripted, free_port, server, settings, until};
 use model::{Millis, ServerState};
 
@@ -51,6 +51,7 @@ struct Both {
     servers: Vec<Option<Scripted>>,
     ours: Proxy,
     theirs: Haproxy,
+    logs: Logs,
 }
 
 /// Both, with three checked servers and these lines in the backend.
@@ -85,10 +86,12 @@ fn both(balance: &str, cookie: Option<&str>, stick: Option<(&str, &str)>) -> Bot
             &format!("cookie {name} check inter 50 fall 1 rise 1"),
         ));
     }
+    let logs = Logs::new();
     Both {
         servers: servers.into_iter().map(Some).collect(),
         ours: Proxy::start(wanted),
-        theirs: Haproxy::start(&[], &lines),
+        theirs: Haproxy::start(&[&logs.directive(), "option httplog"], &lines),
+        logs,
     }
 }
 
@@ -103,8 +106,18 @@ impl Both {
         until("HAProxy has noticed", || self.theirs.is_up(NAMES[at]) == up);
     }
 
+    /// What comes back, and the log's word on the end and the cookies (`%tsc`).
     fn ask(&self, request: &str) -> (String, String) {
-        (outcome(self.ours.connect(), request), outcome(self.theirs.connect(), request))
+        let conns = (self.ours.connect(), self.theirs.connect());
+        let name = |conn: &Conn| format!("{} [", conn.io.local_addr().unwrap());
+        let names = (name(&conns.0), name(&conns.1));
+        let (ours, theirs) = (outcome(conns.0, request), outcome(conns.1, request));
+        let logged = || self.ours.handle.recent_log().into_iter().find(|l| l.contains(&names.0));
+        until("it is logged", || logged().is_some());
+        let their_line =
+            std::iter::repeat_with(|| self.logs.next()).find(|l| l.contains(&names.1)).unwrap();
+        let word = |line: &str| line.split(" - - ").nth(1).unwrap()[..4].to_owned();
+        (format!("{ours} {}", word(&logged().unwrap())), format!("{theirs} {}", word(&their_line)))
     }
 }
 
@@ -167,6 +180,9 @@ fn cookies_do_what_haproxys_do() {
         get("/?k=2", "S=s1|"),
         get("/?k=2", "S=s2|aaaaa"),
         get("/?k=2", "S=s2|AAAAA|AAAAA"),
+        get("/?k=2", "S=s2|BBBBB"),
+        get("/?k=2", "S=s2|AAAAA|BBBBB"),
+        get("/?k=2", "S=s2|BBBBB|BBBBB"),
         get("/set?k=1", ""),
         get("/set?k=1", "S=s2"),
         "POST /?k=3 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx".to_owned(),

@@ -12,9 +12,49 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /// A date further ahead than this is of a clock that was set wrongly.
 const AHEAD_S: u64 = 86_400;
 
+/// What a request's cookie was worth (HAProxy's log, `%tsc`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// There was none.
+    #[default]
+    None,
+    /// It names no server.
+    Invalid,
+    /// It names a server that is down.
+    Down,
+    /// It was followed.
+    Valid,
+    /// It was not used for longer than `maxidle`.
+    Expired,
+    /// It is older than `maxlife`.
+    Old,
+}
+
+impl Worth {
+    /// HAProxy's letter.
+    pub(crate) const fn letter(self) -> u8 {
+        match self {
+            Self::None => b'N',
+            Self::Invalid => b'I',
+            Self::Down => b'D',
+            Self::Valid => b'V',
+            Self::Expired => b'E',
+            Self::Old => b'O',
+        }
+    }
+}
+
+/// What became of a server's own cookie, in the letters of HAProxy's log.
+pub(super) const NONE: u8 = b'N';
+pub(super) const PROVIDED: u8 = b'P';
+pub(super) const DELETED: u8 = b'D';
+pub(super) const REWRITTEN: u8 = b'R';
+
 /// What a request's cookie says.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
+    /// What it was worth, as far as it alone tells.
+    pub(crate) worth: Worth,
     /// The server, unless the cookie is too old.
     pub(crate) server: Option<Vec<u8>>,
     last_s: Option<u64>,
@@ -22,6 +62,10 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    fn of(server: &[u8], last_s: Option<u64>, first_s: Option<u64>) -> Self {
+        Self { worth: Worth::Invalid, server: Some(server.to_vec()), last_s, first_s }
+    }
+
     /// Is the cookie right, but must its dates be written anew?
     pub(crate) fn wants_new_dates(&self, settings: &PersistCookie, now_s: u64) -> bool {
         let idle = (settings.maxidle.is_some() || self.last_s.is_some())
@@ -50,11 +94,9 @@ pub(crate) fn read(settings: &PersistCookie, head: &[u8], now_s: u64) -> Found {
     let Some(value) = Head::new(head).cookie(&settings.name) else { return Found::default() };
     if settings.mode == CookieMode::Prefix {
         let server = memchr(b'~', value).map_or(value, |at| &value[..at]);
-        return Found { server: Some(server.to_vec()), ..Found::default() };
+        return Found::of(server, None, None);
     }
-    let Some(bar) = memchr(b'|', value) else {
-        return Found { server: Some(value.to_vec()), ..Found::default() };
-    };
+    let Some(bar) = memchr(b'|', value) else { return Found::of(value, None, None) };
     let (server, dates) = value.split_at(bar);
     let last_s = decode(dates.get(1..6));
     let second = dates.get(6..).filter(|rest| rest.first() == Some(&b'|'));
@@ -66,10 +108,13 @@ pub(crate) fn read(settings: &PersistCookie, head: &[u8], now_s: u64) -> Found {
         }
         _ => false,
     };
-    if too_old(first_s, settings.maxlife) || too_old(last_s, settings.maxidle) {
-        return Found::default();
+    if too_old(first_s, settings.maxlife) {
+        return Found { worth: Worth::Old, ..Found::default() };
     }
-    Found { server: Some(server.to_vec()), last_s, first_s }
+    if too_old(last_s, settings.maxidle) {
+        return Found { worth: Worth::Expired, ..Found::default() };
+    }
+    Found::of(server, last_s, first_s)
 }
 
 /// Takes out of a request what the servers must not see: the whole cookie with `indirect`, the
@@ -114,23 +159,23 @@ pub(crate) fn first_pair(value: &[u8]) -> &[u8] {
     value.split(|b| *b == b';').next().unwrap_or_default()
 }
 
-/// Deals with cookies of this name that a server sets itself. Returns whether there were any.
+/// Deals with cookies of this name that a server sets itself. Returns what became of them.
 pub(crate) fn rewrite(
     settings: &PersistCookie,
     server: &str,
     direct: bool,
     head: &mut Vec<u8>,
     from: usize,
-) -> bool {
+) -> u8 {
     let name = settings.name.as_bytes();
     let ours = |value: &[u8]| pair(first_pair(value)).is_some_and(|(n, _)| n == name);
     let (line, lines) = first_line(&head[from..]);
     if !fields(lines).any(|f| f.is("set-cookie") && ours(f.value)) {
-        return false;
+        return NONE;
     }
     let removes = settings.mode == CookieMode::Insert || (direct && settings.indirect);
     if settings.preserve || (settings.mode == CookieMode::Passive && !removes) {
-        return true;
+        return PROVIDED;
     }
     let mut next = Vec::with_capacity(head.len());
     next.extend_from_slice(line);
@@ -155,7 +200,7 @@ pub(crate) fn rewrite(
     next.extend_from_slice(b"\r\n");
     head.truncate(from);
     head.extend_from_slice(&next);
-    true
+    if removes { DELETED } else { REWRITTEN }
 }
 
 /// Could a cache keep this response, and our cookie with it? As HAProxy judges: by status and

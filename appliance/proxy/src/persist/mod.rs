@@ -7,15 +7,16 @@ pub(crate) mod stick;
 use crate::config::Backend;
 use crate::head::{Head, fields, first_line};
 use crate::rules::Prepared;
-use cookie::Found;
+use cookie::{Found, Worth};
 use model::{CookieMode, PersistCookie, ServerState, StickOn, StickTable};
+use std::cell::Cell;
 use std::net::Ipv4Addr;
 
 /// What persistence knows of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// The server it belongs to, which can take it.
-    server: Option<usize>,
+    pub(crate) server: Option<usize>,
     found: Found,
     by_cookie: bool,
     posted: bool,
@@ -25,9 +26,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The server the visitor belongs to, if it can take him.
-    pub(crate) fn server(&self) -> Option<usize> {
-        self.server
+    /// What the visitor's cookie was worth, where there is one to look for.
+    pub(crate) fn worth(&self) -> Worth {
+        self.found.worth
     }
 
     /// The servers have other places now.
@@ -65,11 +66,17 @@ pub(crate) fn plan(
     if let Some(settings) = &settings.cookie {
         plan.found = cookie::read(settings, head, wall_s);
         let value = plan.found.server.as_deref();
+        let mut worth = plan.found.worth;
         plan.server = value.and_then(|value| {
             let called = |s: &crate::config::Server| s.cookie.as_bytes() == value;
-            backend.servers.iter().position(|s| called(s) && takes_its_own(s))
+            let at = backend.servers.iter().position(|s| called(s) && takes_its_own(s));
+            if at.is_none() && backend.servers.iter().any(called) {
+                worth = Worth::Down;
+            }
+            at
         });
         plan.by_cookie = plan.server.is_some();
+        plan.found.worth = if plan.by_cookie { Worth::Valid } else { worth };
         cookie::hide(settings, head);
     }
     if let (None, Some((table, _)), Some(key)) = (plan.server, stick, &plan.key) {
@@ -100,6 +107,8 @@ fn text(value: &[u8], table: &StickTable) -> Option<String> {
 pub(crate) struct Aftermath<'a> {
     pub(crate) rules: Option<&'a Prepared>,
     pub(crate) keep: Option<Keep<'a>>,
+    /// What became of the cookie in the response, in the letters of HAProxy's log.
+    pub(crate) cookie: Cell<Option<u8>>,
 }
 
 /// A request's plan, and the server that answers it.
@@ -126,7 +135,7 @@ impl Aftermath<'_> {
         if let Some(keep) = &self.keep {
             keep.learn(&head[from..]);
             if let Some(settings) = &keep.backend.settings.cookie {
-                keep.set_cookie(settings, status, head, from);
+                self.cookie.set(Some(keep.set_cookie(settings, status, head, from)));
             }
         }
     }
@@ -156,23 +165,32 @@ impl Keep<'_> {
         }
     }
 
-    fn set_cookie(&self, settings: &PersistCookie, status: u16, head: &mut Vec<u8>, from: usize) {
+    fn set_cookie(
+        &self,
+        settings: &PersistCookie,
+        status: u16,
+        head: &mut Vec<u8>,
+        from: usize,
+    ) -> u8 {
         let value = self.backend.servers[self.server].cookie.as_str();
         // Whoever was brought here by cookie or table is where he belongs.
         let direct = self.plan.server == Some(self.server);
         let theirs = cookie::rewrite(settings, value, direct, head, from);
-        if settings.mode != CookieMode::Insert || (theirs && settings.preserve) {
-            return;
+        let provided = theirs != cookie::NONE;
+        if settings.mode != CookieMode::Insert || (provided && settings.preserve) {
+            return theirs;
         }
         let stale = self.plan.by_cookie && self.plan.found.wants_new_dates(settings, self.wall_s);
         if (direct && !stale) || (settings.postonly && !self.plan.posted) {
-            return;
+            return theirs;
         }
         let line = cookie::set(settings, value, &self.plan.found, self.wall_s);
         crate::rules::add_field(head, "Set-Cookie", &line);
         if settings.nocache && cookie::may_be_cached(status, self.plan.safe, &head[from..]) {
             crate::rules::add_field(head, "Cache-Control", b"private");
         }
+        // Inserted, or only its dates were.
+        if direct { b'U' } else { b'I' }
     }
 }
 

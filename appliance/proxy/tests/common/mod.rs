@@ -139,6 +139,12 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The times of a log line, -1 for what it never came to: `TR/Tw/Tc/Tr/Ta`, in mode tcp `Tw/Tc/Tt`.
+pub fn times(line: &str) -> Vec<i64> {
+    let word = line.split(' ').nth(4).unwrap();
+    word.split('/').map(|t| t.parse().unwrap()).collect()
+}
+
 /// A visitor's connection.
 pub struct Conn {
     pub io: TcpStream,

@@ -41,7 +41,10 @@ fn is_host(value: &[u8]) -> bool {
         Some(at) if !value.ends_with(b"]") => (&value[..at], &value[at + 1..]),
         _ => (value, &b""[..]),
     };
-    let good = |b: &u8| b.is_ascii_alphanumeric() || b"-._~[]:".contains(b);
+    let literal = host.starts_with(b"[") && host.ends_with(b"]");
+    let good = |b: &u8| {
+        b.is_ascii_alphanumeric() || b"-._~".contains(b) || (literal && b"[]:".contains(b))
+    };
     !host.is_empty() && host.iter().all(good) && port.iter().all(u8::is_ascii_digit)
 }
 
