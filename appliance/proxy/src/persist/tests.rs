@@ -72,23 +72,30 @@ fn what_servers_must_not_see() {
 
 #[test]
 fn cookies_that_servers_set() {
-    for (line, direct, want) in [
-        ("S insert", false, "Set-Cookie: T=1\r\n"),
-        ("S insert preserve", false, "Set-Cookie: S=x; Path=/a\r\nSet-Cookie: T=1\r\n"),
-        ("S rewrite", false, "Set-Cookie: S=s1; Path=/a\r\nSet-Cookie: T=1\r\n"),
-        ("S prefix", true, "Set-Cookie: S=s1~x; Path=/a\r\nSet-Cookie: T=1\r\n"),
-        ("S", false, "Set-Cookie: S=x; Path=/a\r\nSet-Cookie: T=1\r\n"),
-        ("S insert indirect preserve", true, "Set-Cookie: S=x; Path=/a\r\nSet-Cookie: T=1\r\n"),
-        ("S indirect", true, "Set-Cookie: T=1\r\n"),
+    for (line, direct, becomes, want) in [
+        ("S insert", false, b'D', "Set-Cookie: T=1\r\n"),
+        ("S insert preserve", false, b'P', "Set-Cookie: S=x; Path=/a\r\nSet-Cookie: T=1\r\n"),
+        ("S rewrite", false, b'R', "Set-Cookie: S=s1; Path=/a\r\nSet-Cookie: T=1\r\n"),
+        ("S prefix", true, b'R', "Set-Cookie: S=s1~x; Path=/a\r\nSet-Cookie: T=1\r\n"),
+        ("S", false, b'P', "Set-Cookie: S=x; Path=/a\r\nSet-Cookie: T=1\r\n"),
+        (
+            "S insert indirect preserve",
+            true,
+            b'P',
+            "Set-Cookie: S=x; Path=/a\r\nSet-Cookie: T=1\r\n",
+        ),
+        ("S indirect", true, b'D', "Set-Cookie: T=1\r\n"),
     ] {
         let start = "HTTP/1.1 200 OK\r\n";
         let mut head =
             format!("{start}Set-Cookie: S=x; Path=/a\r\nSet-Cookie: T=1\r\n\r\n").into_bytes();
-        assert!(cookie::rewrite(&settings(line), "s1", direct, &mut head, 0));
+        let became = cookie::rewrite(&settings(line), "s1", direct, &mut head, 0);
+        assert_eq!(char::from(became), char::from(becomes), "{line}");
         assert_eq!(String::from_utf8(head).unwrap(), format!("{start}{want}\r\n"), "{line}");
     }
     let mut none = b"HTTP/1.1 200 OK\r\nSet-Cookie: T=1\r\n\r\n".to_vec();
-    assert!(!cookie::rewrite(&settings("S insert"), "s1", false, &mut none, 0));
+    let became = cookie::rewrite(&settings("S insert"), "s1", false, &mut none, 0);
+    assert_eq!(became, cookie::NONE);
 }
 
 #[test]
