@@ -315,7 +315,14 @@ fn difference(case: &Case, ours: &Record, theirs: &Record) -> Option<String> {
         (_, Some(_)) => (WE, &theirs.requests),
         _ => return None,
     };
-    let smuggled = who == HAPROXY && all[common..].iter().any(|r| r.target.contains("smuggled"));
+    // What was the content of another request must not become one, whoever else refuses what.
+    let smuggled = who == HAPROXY
+        && (common.max(1)..all.len()).filter(|n| all[*n].target.contains("smuggled")).any(|n| {
+            let before = Doubt::new(&case.bytes, &all[..n - 1], &all[n - 1]);
+            let fields = before.fields.to_ascii_lowercase();
+            let has = |name: &[u8]| fields.windows(name.len()).any(|w| w == name);
+            has(b"content-length:") || has(b"transfer-encoding:")
+        });
     let doubt = Doubt::new(&case.bytes, &all[..common], &all[common]);
     let excused = REASONS.iter().any(|r| r.who == who && (r.applies)(&doubt));
     (smuggled || !excused).then(|| {

@@ -2,7 +2,7 @@
 
 use crate::balance::key;
 use crate::config::{Backend, Server};
-use crate::persist::{self, Keep, Plan};
+use crate::persist::{self, Keep};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ pub(super) fn choose(
 ) -> Result<Seat, NoSeat> {
     let settings = &backend.settings;
     let plan = persist::plan(backend, &mut Vec::new(), source, 0, now_ms);
-    let own = plan.as_ref().and_then(Plan::server).filter(|own| Some(*own) != avoid);
+    let own = plan.as_ref().and_then(|p| p.server).filter(|own| Some(*own) != avoid);
     let asker = key::Asker { head: &[], source, content: &[] };
     let hash = key::of(&settings.balance, settings.hash_type, &asker);
     // Where the one he is led to has no room the others are tried; some algorithms name one several

@@ -56,7 +56,7 @@ fn bare_cr(text: &[u8]) -> bool {
     text.ends_with(b"\r") || text.windows(2).any(|w| w[0] == b'\r' && w[1] != b'\n')
 }
 
-pub const REASONS: [Reason; 17] = [
+pub const REASONS: [Reason; 18] = [
     we("one space between the words of a request line (RFC 9112 3)", |d| {
         let line = d.line.trim_ascii();
         contains(line, b"  ") || contains(line, b"\t")
@@ -115,6 +115,10 @@ pub const REASONS: [Reason; 17] = [
         let name = last.and_then(|l| l.split(|b| b":\n".contains(b)).next()).unwrap_or_default();
         let token = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
         !values(d, "transfer-encoding").is_empty() && !name.iter().all(token)
+    }),
+    haproxy("a trailer about framing is left out (RFC 9110 6.5.1), whatever it says", |d| {
+        let rest = d.rest.to_ascii_lowercase();
+        contains(&rest, b"\n0\r\n") && contains(&rest, b"transfer-encoding:")
     }),
     haproxy("HTTP/1.0 knows no Upgrade (RFC 9110 7.8), so there is no key to look for", |d| {
         contains(d.line, b"HTTP/1.0") && values(d, "upgrade") == [b"websocket"]
