@@ -116,9 +116,12 @@ pub const REASONS: [Reason; 18] = [
         let token = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
         !values(d, "transfer-encoding").is_empty() && !name.iter().all(token)
     }),
-    haproxy("a trailer about framing is left out (RFC 9110 6.5.1), whatever it says", |d| {
+    haproxy("trailers about framing and routing are left out (RFC 9110 6.5.1)", |d| {
         let rest = d.rest.to_ascii_lowercase();
-        contains(&rest, b"\n0\r\n") && contains(&rest, b"transfer-encoding:")
+        let last = rest.windows(4).position(|w| w == b"\n0\r\n").map(|at| &rest[at + 3..]);
+        let last = last.unwrap_or_default();
+        let end = last.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(last.len());
+        contains(&last[..end], b"transfer-encoding:") || contains(&last[..end], b"host:")
     }),
     haproxy("HTTP/1.0 knows no Upgrade (RFC 9110 7.8), so there is no key to look for", |d| {
         contains(d.line, b"HTTP/1.0") && values(d, "upgrade") == [b"websocket"]
