@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::haproxy::{Haproxy, server_line};
 use common::tls::{Tls, certificate, client, modern, secure};
 use common::{Conn, Proxy, Scripted, free_port, server, until};
 use control::{Obstacle, Snapshot};
@@ -56,6 +57,50 @@ fn the_name_asked_for_chooses_the_certificate() {
     assert!(shown("example.net") && shown("a.example.org"));
     assert!(!shown("elsewhere.test") && !shown("127.0.0.1"));
     until("failed handshakes are counted", || proxy.status().frontends[0].ereq == 2);
+}
+
+#[test]
+fn the_same_certificate_is_shown_as_by_haproxy() {
+    let web = Scripted::echo();
+    let all = [
+        certificate("first", &["example.org", "a.example.org"]),
+        certificate("stars", &["*.example.org", "*.b.example.org"]),
+        certificate("other", &["example.net", "a.example.org"]),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let files: Vec<String> = all
+        .iter()
+        .map(|c| {
+            let file = directory.path().join(format!("{}.pem", c.name));
+            std::fs::write(&file, c.chain.clone() + c.key.reveal()).unwrap();
+            format!("crt {}", file.display())
+        })
+        .collect();
+    for strict in [false, true] {
+        let theirs = free_port();
+        let word = if strict { "strict-sni" } else { "" };
+        let bind = format!("bind 127.0.0.1:{theirs} ssl {} {word}", files.join(" "));
+        let _haproxy = Haproxy::start(&[&bind], &[server_line("s1", web.address, "")]);
+        let mut settings = secure(free_port(), vec![server("s1", web.address)], all.to_vec());
+        settings.frontends[0].strict_sni = strict;
+        let proxy = Proxy::start(settings);
+        for host in [
+            "example.org",
+            "a.example.org",
+            "b.example.org",
+            "x.b.example.org",
+            "x.y.example.org",
+            "EXAMPLE.net",
+            "nowhere.test",
+            "127.0.0.1",
+        ] {
+            let shown = |port: u16| {
+                let tls = Tls::to(port, host, &modern()).ok()?;
+                all.iter().find(|c| tls.was_shown(c)).map(|c| c.name.clone())
+            };
+            assert_eq!(shown(proxy.port), shown(theirs), "{host}, strict: {strict}");
+        }
+    }
 }
 
 #[test]
