@@ -45,7 +45,10 @@ fn is_host(value: &[u8]) -> bool {
     let good = |b: &u8| {
         b.is_ascii_alphanumeric() || b"-._~".contains(b) || (literal && b"[]:".contains(b))
     };
-    !host.is_empty() && host.iter().all(good) && port.iter().all(u8::is_ascii_digit)
+    !host.is_empty()
+        && host.iter().all(good)
+        && port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
 }
 
 fn bare_lf(text: &[u8]) -> bool {
