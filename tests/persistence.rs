@@ -104,7 +104,7 @@ impl Visitor {
 
     /// The address of the server that answers.
     fn visit(&mut self, lab: &Lab) -> Result<String, String> {
-        let mut request = format!("GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n");
+        let mut request = "GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n".to_owned();
         if !self.cookies.is_empty() {
             request += &format!("Cookie: {}\r\n", self.cookies.join("; "));
         }
