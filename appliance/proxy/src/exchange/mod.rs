@@ -1,33 +1,28 @@
 //! One request: chooses a server, connects, relays, tries again where that is harmless, counts
 //! and logs.
 
+mod connect;
+mod outcome;
+
+pub(crate) use connect::{NotConnected, connect, introduce};
+
 use crate::admit::{Admitted, Busy, Denied, admit};
 use crate::balance::key;
 use crate::client::{Client, Ticket};
-use crate::config::{Backend, Frontend, Server};
+use crate::config::{Backend, Frontend};
 use crate::log::{Line, Termination};
 use crate::persist::{self, Aftermath, Keep, Plan};
-use crate::pool::Upstream;
-use crate::proxy_protocol;
-use crate::relay::{End, Relay};
 use crate::request::Repeat;
-use crate::response::Asked;
 use crate::rules::{self, Facts, Prepared, Verdict};
 use crate::shared::Shared;
 use crate::track::Tracked;
-use crate::tunnel;
-use model::{CookieMode, PersistCookie, RetryOn, SendProxy};
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use connect::find;
+use model::{CookieMode, PersistCookie};
+use outcome::{Finish, relay};
 use std::sync::Arc;
-use std::task::Poll;
-use tokio::net::{TcpSocket, TcpStream};
 
 /// The pause before the same server is tried again (HAProxy's turn-around).
 const TURN_AROUND_MS: u64 = 1000;
-/// A request that must not be repeated goes only to a connection used this recently: the
-/// server's farewell may already be on its way on an older one.
-const FRESH_MS: u64 = 1000;
 
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +56,6 @@ struct Story {
     waiting: u64,
     /// What the backend became while the request waited.
     moved: Option<Arc<Backend>>,
-}
-
-pub(crate) enum NotConnected {
-    Refused,
-    Slow,
 }
 
 /// Serves one request.
@@ -387,307 +377,6 @@ async fn hash(client: &mut Client, ticket: &Ticket, backend: &Backend) -> Option
         content: ticket.request.body.first_content(&client.pending),
     };
     key::of(balance, backend.settings.hash_type, &asker)
-}
-
-/// A connection: an idle one, or a new one.
-async fn find(
-    client: &Client,
-    ticket: &Ticket,
-    backend: &Backend,
-    server: &Server,
-    fresh_only: bool,
-) -> Result<(Upstream, bool), NotConnected> {
-    let worker = &client.worker;
-    let since = match ticket.request.repeat {
-        Repeat::Never => worker.now().saturating_sub(FRESH_MS),
-        // A body cannot be sent twice: it is not kept.
-        _ if !ticket.request.body.is_done() => worker.now().saturating_sub(FRESH_MS),
-        _ => 0,
-    };
-    // A connection that told who the visitor is belongs to this visitor alone.
-    let shared = server.send_proxy == SendProxy::Off;
-    if !fresh_only && shared {
-        if let Some(upstream) = worker.pool.take(&server.live, since) {
-            server.live.reuses.up();
-            return Ok((upstream, true));
-        }
-    }
-    server.live.connects.up();
-    let limit = u64::from(backend.settings.timeout_connect.0);
-    let io = connect(client, server, limit).await?;
-    introduce(&io, server.send_proxy, || client.ends())?;
-    let at = server.live.standing.address();
-    Ok((Upstream { io, server: Arc::clone(&server.live), shared, at, used: worker.now() }, false))
-}
-
-/// Tells a server who the visitor is, on a connection that is only just open.
-pub(crate) fn introduce(
-    io: &TcpStream,
-    version: SendProxy,
-    ends: impl FnOnce() -> proxy_protocol::Ends,
-) -> Result<(), NotConnected> {
-    if version == SendProxy::Off {
-        return Ok(());
-    }
-    let mut header = Vec::new();
-    proxy_protocol::put(&mut header, version, Some(ends()));
-    // A new connection takes some sixty bytes at once, or something is wrong with it.
-    match io.try_write(&header) {
-        Ok(n) if n == header.len() => Ok(()),
-        _ => Err(NotConnected::Refused),
-    }
-}
-
-pub(crate) async fn connect(
-    client: &Client,
-    server: &Server,
-    limit: u64,
-) -> Result<TcpStream, NotConnected> {
-    let socket = TcpSocket::new_v4().map_err(|_| NotConnected::Refused)?;
-    // Heads and bodies are written whole; Nagle's algorithm would only delay the last piece.
-    let _ = socket.set_nodelay(true);
-    let address = server.live.standing.address().ok_or(NotConnected::Refused)?;
-    let mut connecting = pin!(socket.connect(address.into()));
-    let was_up = server.live.is_up();
-    client.timer.set(Some(client.worker.now().saturating_add(limit)));
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(result.map_err(|_| NotConnected::Refused));
-        }
-        if client.timer.poll(cx, client.worker.now()).is_ready() {
-            return Poll::Ready(Err(NotConnected::Slow));
-        }
-        if was_up && !server.live.is_up() {
-            // The checks were faster than our timeout.
-            return Poll::Ready(Err(NotConnected::Refused));
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-enum Finish {
-    /// Nothing was answered, and the request may be sent again.
-    Repeat,
-    /// The operator wants it tried again (HAProxy `retry-on`); else this is the answer.
-    Again(u16, Termination),
-    /// The client has (part of) a response.
-    Done(After, Termination),
-    /// The client gets an answer of ours.
-    Answer(u16, Termination),
-}
-
-async fn relay(
-    client: &mut Client,
-    ticket: &mut Ticket,
-    backend: &Backend,
-    mut upstream: Upstream,
-    repeatable: bool,
-    aftermath: &Aftermath<'_>,
-    story: &mut Story,
-) -> Finish {
-    let may_stay = client.may_stay();
-    let worker = std::rc::Rc::clone(&client.worker);
-    let live = Arc::clone(&upstream.server);
-    let retry = retries(ticket, backend, story);
-    let unwanted: Vec<u16> = retry.iter().filter_map(|r| r.status()).collect();
-    let request = &mut ticket.request;
-    let now = worker.now();
-    let mut relay = Relay {
-        worker: &worker,
-        timer: &client.timer,
-        client: &mut client.io,
-        pending: &mut client.pending,
-        server: &mut upstream.io,
-        live: &live,
-        asked: Asked {
-            is_head: request.is_head,
-            is_10: request.is_10,
-            keep_alive: request.keep_alive && may_stay,
-            upgrade: request.upgrade,
-            websocket: request.websocket,
-            wants_trailers: request.wants_trailers,
-        },
-        body: &mut request.body,
-        repeatable,
-        unwanted: &unwanted,
-        ended: live.standing.ended(),
-        client_limit: u64::from(client.frontend.settings.timeout_client.0),
-        server_limit: u64::from(backend.settings.timeout_server.0),
-        up: &mut ticket.head,
-        up_at: 0,
-        up_dead: false,
-        down: worker.buffer(),
-        down_at: 0,
-        unflushed: false,
-        partial: Vec::new(),
-        response: None,
-        aftermath: (!aftermath.is_empty()).then_some(aftermath),
-        answered_at: None,
-        interims: 0,
-        client_seen: now,
-        server_seen: now,
-        bytes_in: 0,
-        bytes_out: 0,
-        now,
-    };
-    let end = poll_fn(|cx| relay.poll(cx)).await;
-    let whole_request = relay.body.is_done() && !relay.up_dead && relay.up_at >= relay.up.len();
-    let read_whole = relay.body.is_done();
-    let response = relay.response.take();
-    let (answered_at, bytes_in) = (relay.answered_at, relay.bytes_in);
-    let touched = relay.bytes_out > 0 || answered_at.is_some() || relay.interims > 0;
-    let down = std::mem::take(&mut relay.down);
-    story.bytes += relay.bytes_out;
-    let bytes_out = relay.bytes_out;
-    worker.recycle(down);
-
-    for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
-        traffic.bytes_in.add(bytes_in);
-    }
-    live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
-    live.traffic.bytes_out.add(bytes_out);
-    client.frontend.live.traffic.bytes_out.add(bytes_out);
-    if let (Some(r), Some(at)) = (&response, answered_at) {
-        story.status = Some(r.status);
-        story.response_ms = Some(at.saturating_sub(now));
-        live.traffic.status(r.status);
-    }
-
-    if backend.settings.check.observe {
-        if let Some(good) = observed(end, response.as_ref().map(|r| r.status)) {
-            live.standing.observe(good, backend.settings.check.error_limit);
-        }
-    }
-
-    let keep_alive = response.as_ref().is_some_and(|r| r.keep_alive);
-    match end {
-        End::Complete => {
-            let reusable = response.is_some_and(|r| r.reusable);
-            let after = match (keep_alive, read_whole) {
-                (true, _) => After::KeepAlive,
-                (false, true) => After::Close,
-                (false, false) => After::Linger,
-            };
-            if reusable && whole_request {
-                upstream.used = worker.now();
-                worker.pool.give(upstream);
-            }
-            Finish::Done(after, Termination::NORMAL)
-        }
-        End::Upgraded => {
-            let early = std::mem::take(&mut client.pending);
-            let silence = tunnel::Silence::of(&client.frontend.settings, &backend.settings);
-            let (timer, ends) = (&client.timer, (&mut client.io, &mut upstream.io));
-            let moved = tunnel::run(&worker, timer, &live.standing, ends, early, silence).await;
-            let tunnel::Moved { up, down, end } = moved;
-            for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
-                traffic.bytes_in.add(up);
-            }
-            live.traffic.bytes_out.add(down);
-            client.frontend.live.traffic.bytes_out.add(down);
-            story.bytes += down;
-            let after = if end == tunnel::End::Closed { After::Close } else { After::Cut };
-            Finish::Done(after, Termination::NORMAL)
-        }
-        End::NoAnswer if repeatable && !touched => Finish::Repeat,
-        End::NoAnswer if !touched && retry.contains(&RetryOn::EmptyResponse) => {
-            Finish::Again(502, Termination::SERVER_HEAD)
-        }
-        End::BadHead if !touched && retry.contains(&RetryOn::JunkResponse) => {
-            Finish::Again(502, Termination::BAD_HEAD)
-        }
-        End::ServerSlow if !touched && retry.contains(&RetryOn::ResponseTimeout) => {
-            Finish::Again(504, Termination::SERVER_SLOW)
-        }
-        End::Unwanted(status) => Finish::Again(status, Termination::NORMAL),
-        End::NoAnswer | End::BrokenHead => {
-            live.eresp.up();
-            live.server_aborts.up();
-            Finish::Answer(502, Termination::SERVER_HEAD)
-        }
-        End::BadHead => {
-            live.eresp.up();
-            Finish::Answer(502, Termination::BAD_HEAD)
-        }
-        End::ServerSlow => {
-            live.eresp.up();
-            Finish::Answer(504, Termination::SERVER_SLOW)
-        }
-        End::ServerBroke => {
-            live.eresp.up();
-            live.server_aborts.up();
-            if bytes_out == 0 {
-                // Not even the head has gone out: the client can still be told.
-                return Finish::Answer(502, Termination::SERVER_DATA);
-            }
-            Finish::Done(After::Cut, Termination::SERVER_DATA)
-        }
-        End::ServerSilent => {
-            live.eresp.up();
-            live.server_aborts.up();
-            Finish::Done(After::Cut, Termination::SERVER_DATA_SLOW)
-        }
-        End::ClientGone => {
-            live.client_aborts.up();
-            let head = answered_at.is_none();
-            let termination =
-                if head { Termination::CLIENT_HEAD } else { Termination::CLIENT_DATA };
-            Finish::Done(After::Cut, termination)
-        }
-        End::ClientSilent => {
-            live.client_aborts.up();
-            client.frontend.live.ereq.up();
-            if answered_at.is_some() {
-                return Finish::Done(After::Cut, Termination::CLIENT_BODY_SLOW);
-            }
-            Finish::Answer(408, Termination::CLIENT_BODY_SLOW)
-        }
-        End::Killed => {
-            live.server_aborts.up();
-            if bytes_out == 0 {
-                return Finish::Answer(503, Termination::KILLED_HEAD);
-            }
-            Finish::Done(After::Cut, Termination::KILLED_DATA)
-        }
-        End::BadBody => {
-            client.frontend.live.ereq.up();
-            if answered_at.is_some() {
-                return Finish::Done(After::Cut, Termination::REFUSED);
-            }
-            Finish::Answer(400, Termination::REFUSED)
-        }
-    }
-}
-
-/// What is tried again for this request: nothing that carries content, changes something or has
-/// been tried often enough.
-fn retries<'a>(ticket: &Ticket, backend: &'a Backend, story: &Story) -> &'a [RetryOn] {
-    let wanted = backend.settings.retry_on.as_slice();
-    let harmless = ticket.request.body.is_done() && ticket.request.repeat != Repeat::Never;
-    let left = story.retries < u32::from(backend.settings.retries);
-    if wanted.is_empty() || !harmless || !left { &[] } else { wanted }
-}
-
-/// What this says of the server, if anything (HAProxy `observe layer7`: 5xx but for 501 and 505,
-/// and no or broken answers, are bad).
-fn observed(end: End, status: Option<u16>) -> Option<bool> {
-    match (end, status) {
-        (End::ClientGone | End::ClientSilent | End::BadBody | End::Killed, None) => None,
-        (
-            End::NoAnswer
-            | End::BrokenHead
-            | End::BadHead
-            | End::ServerSlow
-            | End::ServerBroke
-            | End::ServerSilent,
-            _,
-        ) => Some(false),
-        (End::Unwanted(status), _) | (_, Some(status)) => {
-            Some(status < 500 || status == 501 || status == 505)
-        }
-        (_, None) => None,
-    }
 }
 
 /// Answers with an error of ours.

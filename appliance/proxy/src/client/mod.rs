@@ -1,23 +1,25 @@
 //! One visitor's connection: reads request heads, hands each to [`exchange`], and goes on or
 //! closes. Holds no buffer while idle.
 
-use crate::answer;
+mod arrive;
+mod reply;
+
 use crate::config::Frontend;
 use crate::exchange::{self, After};
 use crate::http2;
-use crate::log::{self, Line, TcpLine, Termination};
+use crate::log::Termination;
 use crate::message::Parsed;
-use crate::proxy_protocol::{self, Header};
+use crate::proxy_protocol;
 use crate::request::{self, Origin, Refused, Request};
 use crate::rules::Facts;
 use crate::shared::Shared;
-use crate::stream::{Early, Stream};
+use crate::stream::Stream;
 use crate::tcp;
 use crate::timers::Timer;
 use crate::track::{Counts, Tracked};
 use crate::worker::Worker;
 use model::{Millis, Mode};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::SocketAddrV4;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -25,12 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::TlsAcceptor;
 
-/// After a refusal the rest of what the client sends is read and dropped, for so long and up to
-/// so much: closing at once would reset the connection and the answer with it.
-const LINGER_MS: u64 = 2000;
-const LINGER_BYTES: usize = 4 << 20;
 /// While we stop, a visitor who has just agreed on TLS gets so long to ask for something.
 const LAST_REQUEST_MS: u64 = 1000;
 /// A form's content is looked at up to so much (HAProxy `tune.bufsize`).
@@ -202,20 +199,6 @@ impl Client {
         }
     }
 
-    /// What the rules say of the connection, before anything is read from it.
-    fn is_let_in(&mut self) -> bool {
-        let rules = self.frontend.rules.clone().filter(|r| r.of_connections());
-        let Some(rules) = rules else { return true };
-        let (frontend, now) = (Arc::clone(&self.frontend), self.worker.now());
-        let source = *self.peer.ip();
-        let mut facts = self.facts(rules.counting());
-        rules.connection(&mut facts, &mut |facts| {
-            self.tracked = Tracked::begin(&frontend, source, now).map(Rc::new);
-            facts.tracked |= self.tracked.is_some();
-            facts.counts = self.counts();
-        })
-    }
-
     /// What the frontend's table knows of the visitor.
     fn counts(&self) -> Counts {
         let table = self.frontend.settings.stick_table.as_ref();
@@ -280,73 +263,6 @@ impl Client {
         if !whole.await {
             self.io.cut();
         }
-    }
-
-    /// Has TLS between us from here on; false when that does not come about in time.
-    async fn shake_hands(&mut self) -> bool {
-        let settings = &self.frontend.settings;
-        let limit = match settings.mode {
-            Mode::Http => settings.timeout_http_request,
-            _ => settings.timeout_client,
-        };
-        self.timer.set(Some(self.worker.now().saturating_add(u64::from(limit.0))));
-        let io = std::mem::replace(&mut self.io, Stream::Closed);
-        let (Some(config), Stream::Plain(io)) = (self.frontend.tls.clone(), io) else {
-            return false;
-        };
-        let io = Early::new(io, std::mem::take(&mut self.pending));
-        let mut accept = TlsAcceptor::from(config).accept(io);
-        let accepted = poll_fn(|cx| match Pin::new(&mut accept).poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => self.timer.poll(cx, self.worker.now()).map(|()| None),
-        });
-        match accepted.await {
-            Some(Ok(io)) => {
-                self.io = Stream::Tls(Box::new(io));
-                self.tls = true;
-            }
-            // Scanners and stale pages do this all day: nobody wants to read of each.
-            Some(Err(error)) => tracing::debug!("no TLS with {}: {error}", self.peer),
-            None => tracing::debug!("no TLS with {} in time", self.peer),
-        }
-        self.tls
-    }
-
-    /// Reads who the visitor is; false when nobody says so in time and as it should be.
-    async fn be_introduced(&mut self) -> bool {
-        let limit = u64::from(self.frontend.settings.timeout_http_request.0);
-        self.timer.set(Some(self.worker.now().saturating_add(limit)));
-        let mut seen = std::mem::take(&mut self.pending);
-        let worker = Rc::clone(&self.worker);
-        let told = poll_fn(|cx| {
-            loop {
-                match proxy_protocol::parse(&seen) {
-                    Header::Whole { ends, len } => {
-                        seen.drain(..len);
-                        return Poll::Ready(Some(ends));
-                    }
-                    Header::Bad => return Poll::Ready(None),
-                    Header::Partial => {}
-                }
-                let mut scratch = worker.scratch.borrow_mut();
-                let mut buffer = ReadBuf::new(&mut scratch);
-                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
-                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                        seen.extend_from_slice(buffer.filled());
-                    }
-                    Poll::Ready(_) => return Poll::Ready(None),
-                    Poll::Pending => return self.timer.poll(cx, worker.now()).map(|()| None),
-                }
-            }
-        })
-        .await;
-        self.pending = seen;
-        let Some(ends) = told else { return false };
-        if let Some((from, to)) = ends {
-            self.peer = from;
-            self.told = Some(to);
-        }
-        true
     }
 
     /// Where the visitor connected to.
@@ -537,145 +453,5 @@ impl Client {
     pub(crate) async fn pause(&self, time: Millis) {
         self.timer.set(Some(self.worker.now().saturating_add(u64::from(time.0))));
         poll_fn(|cx| self.timer.poll(cx, self.worker.now())).await;
-    }
-
-    /// Answers a request that never became one.
-    async fn refuse(&mut self, status: u16, termination: Termination, line: &[u8]) -> After {
-        let now = self.worker.now();
-        let live = &self.frontend.live;
-        live.requests.up();
-        live.ereq.up();
-        live.traffic.status(status);
-        if let Some(tracked) = &self.tracked {
-            tracked.request(now);
-            tracked.error(now);
-        }
-        let bytes = self.answer(status, true, false).await;
-        if self.frontend.settings.httplog {
-            let began = self.began.unwrap_or(now);
-            let name = self.frontend.settings.name.as_str();
-            self.log(&Line {
-                client: self.peer,
-                accepted_ms: Shared::wall_ms().saturating_sub(now - began),
-                frontend: name,
-                tls: self.tls,
-                backend: name,
-                server: "<NOSRV>",
-                request: None,
-                queue: None,
-                connect: None,
-                response: None,
-                total: now - began,
-                status: Some(status),
-                bytes,
-                termination,
-                cookies: *b"--",
-                counts: [
-                    self.worker.shared.connections.now(),
-                    self.frontend.live.traffic.current.now(),
-                    0,
-                    0,
-                ],
-                retries: 0,
-                before: [0, 0],
-                redispatched: false,
-                line,
-            });
-        }
-        After::Linger
-    }
-
-    /// Writes a line to the access log.
-    pub(crate) fn log(&self, line: &Line<'_>) {
-        let mut text = self.worker.buffer();
-        log::write(&mut text, line);
-        self.worker.shared.access.push(&text);
-        self.worker.recycle(text);
-    }
-
-    /// Writes a line of mode tcp to the access log.
-    pub(crate) fn log_tcp(&self, line: &TcpLine<'_>) {
-        let mut text = self.worker.buffer();
-        log::write_tcp(&mut text, line);
-        self.worker.shared.access.push(&text);
-        self.worker.recycle(text);
-    }
-
-    /// Sends one of our own answers and returns how many bytes of it went out.
-    pub(crate) async fn answer(&mut self, status: u16, close: bool, is_head: bool) -> u64 {
-        let mut out = self.worker.buffer();
-        answer::put(&mut out, status, close, is_head);
-        self.send(out).await
-    }
-
-    /// Sends an answer of our own and returns how many bytes of it went out.
-    pub(crate) async fn send(&mut self, out: Vec<u8>) -> u64 {
-        let mut sent = 0;
-        let limit = u64::from(self.frontend.settings.timeout_client.0);
-        self.timer.set(Some(self.worker.now().saturating_add(limit)));
-        poll_fn(|cx| {
-            while sent < out.len() {
-                match Pin::new(&mut self.io).poll_write(cx, &out[sent..]) {
-                    Poll::Ready(Ok(n)) if n > 0 => sent += n,
-                    Poll::Ready(_) => break,
-                    Poll::Pending => return self.timer.poll(cx, self.worker.now()),
-                }
-            }
-            match Pin::new(&mut self.io).poll_flush(cx) {
-                Poll::Ready(_) => Poll::Ready(()),
-                Poll::Pending => self.timer.poll(cx, self.worker.now()),
-            }
-        })
-        .await;
-        self.worker.recycle(out);
-        let sent = u64::try_from(sent).unwrap_or(0);
-        self.frontend.live.traffic.bytes_out.add(sent);
-        sent
-    }
-
-    /// Ends a connection on which everything has been said; TLS has words for that.
-    async fn bid_farewell(mut self) {
-        if !self.tls {
-            return;
-        }
-        self.timer.set(Some(self.worker.now() + LINGER_MS));
-        poll_fn(|cx| match Pin::new(&mut self.io).poll_shutdown(cx) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => self.timer.poll(cx, self.worker.now()),
-        })
-        .await;
-    }
-
-    /// Ends the connection in a way that lets the client read what was sent (RFC 9112 9.6).
-    pub(crate) async fn linger(mut self) {
-        self.timer.set(Some(self.worker.now() + LINGER_MS));
-        let mut shut = false;
-        let mut read = 0;
-        let worker = Rc::clone(&self.worker);
-        poll_fn(|cx| {
-            if !shut {
-                match Pin::new(&mut self.io).poll_shutdown(cx) {
-                    Poll::Pending => return self.timer.poll(cx, worker.now()),
-                    Poll::Ready(Err(_)) => return Poll::Ready(()),
-                    Poll::Ready(Ok(())) => shut = true,
-                }
-            }
-            loop {
-                let mut scratch = worker.scratch.borrow_mut();
-                let mut buffer = ReadBuf::new(&mut scratch);
-                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
-                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                        read += buffer.filled().len();
-                        if read > LINGER_BYTES {
-                            return Poll::Ready(());
-                        }
-                    }
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => break,
-                }
-            }
-            self.timer.poll(cx, worker.now())
-        })
-        .await;
     }
 }
