@@ -172,9 +172,9 @@ const DIFFERENT: &[(&str, &str, &str, &str)] = &[
     ("odd characters", "\"GET /good/#23#7F#22\\ HTTP/1.1\"", "\"<BADREQ>\"", "the same"),
     (
         "it says nothing",
-        "/1 0/0 ",
+        "/N 0/0 ",
         "/0 0/0 ",
-        "a kept connection may just have been closed, so the request is sent once more",
+        "a kept connection may just have been closed, so the request is sent once more, and on a new one again",
     ),
 ];
 
@@ -278,6 +278,10 @@ fn each_field_is_haproxys() {
         let (ours, reals) = (own(), real());
         for (own, real) in ours[own_seen..].iter().zip(&reals[real_seen..]) {
             let (mut ours, real) = (plain(own.trim_end()), plain(real));
+            if *name == "it says nothing" {
+                // Whether there was a kept connection to begin with is left to chance.
+                ours = ours.replace("/1 0/0 ", "/N 0/0 ").replace("/2 0/0 ", "/N 0/0 ");
+            }
             for (_, from, to, _) in DIFFERENT.iter().filter(|(of, ..)| of == name) {
                 assert!(ours.contains(from), "{name}: {ours}");
                 ours = ours.replace(from, to);
