@@ -4,7 +4,7 @@ use crate::admit::{Admitted, Busy, Denied, admit};
 use crate::balance::key;
 use crate::client::Client;
 use crate::config::Backend;
-use crate::exchange::{NotConnected, connect, introduce};
+use crate::exchange::{catch_breath, connect, introduce};
 use crate::log::{TcpLine, Termination};
 use crate::persist::{self, Keep};
 use crate::shared::Shared;
@@ -12,9 +12,6 @@ use crate::tunnel::{self, End, Silence};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
-
-/// The pause before the same server is tried again (HAProxy's turn-around).
-const TURN_AROUND_MS: u64 = 1000;
 
 /// What the log line needs in the end.
 struct Story {
@@ -137,8 +134,7 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
         let server = &backend.servers[index];
         if let Some(last) = story.server {
             if last == index {
-                let pause = u64::from(backend.settings.timeout_connect.0).min(TURN_AROUND_MS);
-                tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+                catch_breath(backend).await;
             } else {
                 backend.servers[last].live.redispatches.up();
                 story.redispatched = true;
@@ -171,10 +167,7 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
             }
             Err(error) => {
                 server.live.econ.up();
-                failure = match error {
-                    NotConnected::Refused => Termination::NO_SERVER,
-                    NotConnected::Slow => Termination::CONNECT_TIMEOUT,
-                };
+                failure = error.termination();
                 if story.retries >= u32::from(backend.settings.retries) {
                     backend.live.econ.up();
                     return failure;

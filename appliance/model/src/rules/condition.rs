@@ -303,18 +303,17 @@ fn matching(
     ignore_case: bool,
     patterns: Vec<String>,
 ) -> Result<Matching, BadValue> {
-    let keyword = fetch.keyword();
     if kind == Some("found") || (kind.is_none() && fetch.is_flag()) {
         if patterns.is_empty() {
             return Ok(Matching::Found);
         }
-        return Err(BadValue::new(format!("{keyword} is true or false and takes no values here")));
+        return Err(BadValue::new(format!("{fetch} is true or false and takes no values here")));
     }
     if patterns.is_empty() {
-        return Err(BadValue::new(format!("{keyword} needs a value to compare with")));
+        return Err(BadValue::new(format!("{fetch} needs a value to compare with")));
     }
     if kind.is_some() && (fetch.is_number() || *fetch == Fetch::Src) {
-        return Err(BadValue::new(format!("{keyword} is no text; give values without -m")));
+        return Err(BadValue::new(format!("{fetch} is no text; give values without -m")));
     }
     Ok(match kind {
         None | Some("str") if *fetch == Fetch::Src => {

@@ -2,6 +2,7 @@
 
 use crate::error::BadValue;
 use crate::tracking::Counted;
+use std::fmt;
 
 /// A part of a request or response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Fetch {
     }
 
     /// HAProxy's keyword, without arguments; the start of it for counters.
-    pub const fn keyword(&self) -> &'static str {
+    const fn keyword(&self) -> &'static str {
         match self {
             Self::Path => "path",
             Self::Query => "query",
@@ -150,6 +151,17 @@ impl Fetch {
     pub(super) const fn of_connection(&self) -> bool {
         let simple = matches!(self, Self::Src | Self::DstPort | Self::True | Self::False);
         simple || self.counter().is_some()
+    }
+}
+
+impl fmt::Display for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.keyword())?;
+        match self {
+            Self::Visitor(what) => write!(f, "{what}"),
+            Self::Tracked(what) => write!(f, "{what}(0)"),
+            _ => Ok(()),
+        }
     }
 }
 

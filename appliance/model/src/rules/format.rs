@@ -49,7 +49,7 @@ impl Format {
             if fetch.of_response() && !response {
                 return Err(BadValue::new(format!(
                     "{} is known in http-response rules only",
-                    fetch.keyword()
+                    fetch
                 )));
             }
             if !plain.is_empty() {

@@ -325,10 +325,7 @@ fn parse(text: &str) -> Result<Parsed, BadValue> {
     if !matches!(action, Action::Response(_)) {
         let tests = condition.iter().flat_map(Condition::tests);
         if let Some(test) = tests.into_iter().find(|t| t.of_response()) {
-            return Err(bad(format!(
-                "{} is known in http-response rules only",
-                test.fetch().keyword()
-            )));
+            return Err(bad(format!("{} is known in http-response rules only", test.fetch())));
         }
     }
     if action.of_connection() {
@@ -336,7 +333,7 @@ fn parse(text: &str) -> Result<Parsed, BadValue> {
         if let Some(test) = tests.into_iter().find(|t| !t.fetch().of_connection()) {
             return Err(bad(format!(
                 "{} is not known yet when a connection comes; tcp-request rules look at src, dst_port and what is counted of the visitor",
-                test.fetch().keyword()
+                test.fetch()
             )));
         }
     }

@@ -59,7 +59,7 @@ fn what_is_wrong_is_said() {
         ("http-request track-sc0 hdr(x)", "by their address"),
         ("http-request track-sc1 src", "is no rule"),
         ("http-request deny if { sc_http_req_rate(1) gt 1 }", "nothing a rule can look at"),
-        ("http-request deny if { sc_http_req_rate(0) }", "needs a value"),
+        ("http-request deny if { sc_http_req_rate(0) }", "sc_http_req_rate(0) needs a value"),
         ("use_backend a if { path -m len 5 }", "-m takes"),
         ("use_backend a if { path_reg ( }", "not usable"),
         ("use_backend a if { src 10.0.0.0/33 }", "no address"),

@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout_at};
 /// The largest answer by datagram that is read.
 const LARGEST: usize = 4096;
 
-/// A number for the query that nobody can guess; an answer must repeat it.
-fn number() -> Result<u16, Found> {
-    let mut bytes = [0; 2];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Ok(u16::from_ne_bytes(bytes)),
+/// A query with a number that nobody can guess; an answer must repeat it.
+fn query(name: &DnsName, check: &Check) -> Result<Vec<u8>, Found> {
+    let mut number = [0; 2];
+    match getrandom::fill(&mut number) {
+        Ok(()) => Ok(dns::query(u16::from_ne_bytes(number), name, check.dns_type)),
         Err(e) => Err(Found::new("SOCKERR", format!("Socket error: {e}"))),
     }
 }
@@ -32,8 +32,8 @@ pub(super) async fn by_datagram(
     check: &Check,
     end: Instant,
 ) -> Found {
-    let query = match number() {
-        Ok(id) => dns::query(id, name, check.dns_type),
+    let query = match query(name, check) {
+        Ok(query) => query,
         Err(found) => return found,
     };
     let socket = match socket::to_server(address) {
@@ -67,8 +67,8 @@ pub(super) async fn by_connection(
     check: &Check,
     end: Instant,
 ) -> Found {
-    let query = match number() {
-        Ok(id) => dns::query(id, name, check.dns_type),
+    let query = match query(name, check) {
+        Ok(query) => query,
         Err(found) => return found,
     };
     let talk = async {

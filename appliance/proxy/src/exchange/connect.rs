@@ -2,6 +2,7 @@
 
 use crate::client::{Client, Ticket};
 use crate::config::{Backend, Server};
+use crate::log::Termination;
 use crate::pool::Upstream;
 use crate::proxy_protocol;
 use crate::request::Repeat;
@@ -10,8 +11,11 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 
+/// The pause before the same server is tried again (HAProxy's turn-around).
+const TURN_AROUND_MS: u64 = 1000;
 /// A request that must not be repeated goes only to a connection used this recently: the
 /// server's farewell may already be on its way on an older one.
 const FRESH_MS: u64 = 1000;
@@ -20,6 +24,22 @@ const FRESH_MS: u64 = 1000;
 pub(crate) enum NotConnected {
     Refused,
     Slow,
+}
+
+impl NotConnected {
+    /// How it is logged, if no other server is tried.
+    pub(crate) fn termination(&self) -> Termination {
+        match self {
+            Self::Refused => Termination::NO_SERVER,
+            Self::Slow => Termination::CONNECT_TIMEOUT,
+        }
+    }
+}
+
+/// The pause before a server is tried again for which there is no other.
+pub(crate) async fn catch_breath(backend: &Backend) {
+    let pause = u64::from(backend.settings.timeout_connect.0).min(TURN_AROUND_MS);
+    tokio::time::sleep(Duration::from_millis(pause)).await;
 }
 
 /// A connection: an idle one, or a new one.

@@ -4,7 +4,7 @@
 mod connect;
 mod outcome;
 
-pub(crate) use connect::{NotConnected, connect, introduce};
+pub(crate) use connect::{catch_breath, connect, introduce};
 
 use crate::admit::{Admitted, Busy, Denied, admit};
 use crate::balance::key;
@@ -20,9 +20,6 @@ use connect::find;
 use model::{CookieMode, PersistCookie};
 use outcome::{Finish, relay};
 use std::sync::Arc;
-
-/// The pause before the same server is tried again (HAProxy's turn-around).
-const TURN_AROUND_MS: u64 = 1000;
 
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +205,7 @@ async fn try_servers(
     let hash = hash(client, ticket, backend).await;
     let mut avoid = None;
     let mut fresh_only = false;
-    let mut catch_breath = false;
+    let mut breathless = false;
     let mut repeated = 0;
     let mut failure = (503, Termination::NO_SERVER);
     // Without `option redispatch` the same server is tried again.
@@ -261,10 +258,8 @@ async fn try_servers(
                 if let Some([worth @ b'V', _]) = &mut story.cookies {
                     *worth = b'D';
                 }
-            } else if catch_breath {
-                // There is no other: let it catch its breath.
-                let pause = u64::from(backend.settings.timeout_connect.0).min(TURN_AROUND_MS);
-                tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            } else if breathless {
+                catch_breath(backend).await;
             }
         }
         story.server = Some(index);
@@ -285,10 +280,7 @@ async fn try_servers(
                 if backend.settings.check.observe {
                     server.live.standing.observe(false, backend.settings.check.error_limit);
                 }
-                failure = match error {
-                    NotConnected::Refused => (503, Termination::NO_SERVER),
-                    NotConnected::Slow => (503, Termination::CONNECT_TIMEOUT),
-                };
+                failure = (503, error.termination());
                 if story.retries >= u32::from(backend.settings.retries) {
                     backend.live.econ.up();
                     return (give_up(client, ticket, story, failure.0).await, failure.1);
@@ -297,7 +289,7 @@ async fn try_servers(
                 server.live.retries.up();
                 avoid = Some(index);
                 again = (!backend.settings.redispatch && server.live.is_up()).then_some(index);
-                catch_breath = true;
+                breathless = true;
                 continue;
             }
         };
@@ -320,7 +312,7 @@ async fn try_servers(
             Finish::Repeat if repeated < 2 => {
                 repeated += 1;
                 fresh_only = true;
-                catch_breath = false;
+                breathless = false;
                 if !reused {
                     server.live.eresp.up();
                     avoid = Some(index);
@@ -342,7 +334,7 @@ async fn try_servers(
                 story.retries += 1;
                 server.live.retries.up();
                 avoid = Some(index);
-                catch_breath = false;
+                breathless = false;
             }
             Finish::Done(after, termination) => {
                 let total = client.worker.now() - ticket.received;

@@ -80,27 +80,43 @@ fn framed(fields: &[Field<'_>]) -> (Option<u64>, bool) {
     (length.flatten(), !codings.is_empty())
 }
 
+/// How many bytes a head took, once it is whole.
+fn length<T>(parsed: &Parsed<T>) -> Option<usize> {
+    match parsed {
+        Parsed::Complete(_, len) => Some(*len),
+        Parsed::Partial => None,
+    }
+}
+
+/// The verdict on a head, and what is sent on of it, do not depend on how its bytes arrive.
+fn in_pieces(
+    bytes: &[u8],
+    whole: Result<Option<usize>, ()>,
+    out: &[u8],
+    mut parse: impl FnMut(&[u8], &mut Vec<u8>) -> Result<Option<usize>, ()>,
+) {
+    for cut in cuts(bytes.len()) {
+        let mut part = Vec::new();
+        match parse(&bytes[..cut], &mut part) {
+            Ok(None) => {}
+            early => {
+                assert_eq!(early, whole, "another verdict after {cut} bytes");
+                assert!(early.is_err() || part == out, "another head after {cut} bytes");
+                break;
+            }
+        }
+    }
+}
+
 /// A request's head.
 pub fn request_head(bytes: &[u8]) {
     let (mut out, mut line) = (Vec::new(), Vec::new());
     let whole = request::parse(bytes, ORIGIN, &mut out, &mut line);
     assert!(line.len() <= request::LINE_LIMIT);
-    // The verdict does not depend on how the bytes arrive.
-    for cut in cuts(bytes.len()) {
-        let mut part = Vec::new();
-        match (request::parse(&bytes[..cut], ORIGIN, &mut part, &mut line), &whole) {
-            (Ok(Parsed::Partial), _) => {}
-            (Ok(Parsed::Complete(_, early)), Ok(Parsed::Complete(_, len))) => {
-                assert_eq!((early, &part), (*len, &out), "another head after {cut} bytes");
-                break;
-            }
-            (Err(_), Err(_)) => break,
-            (early, late) => assert!(
-                early.is_err() && late.is_err(),
-                "after {cut} bytes {early:?}, in the end {late:?}"
-            ),
-        }
-    }
+    let verdict = whole.as_ref().map(length).map_err(drop);
+    in_pieces(bytes, verdict, &out, |part, out| {
+        request::parse(part, ORIGIN, out, &mut line).map(|p| length(&p)).map_err(drop)
+    });
     if let Ok(Parsed::Complete(request, len)) = &whole {
         assert!(*len <= bytes.len());
         sent_on(&out, request);
@@ -175,21 +191,10 @@ pub fn response_head(bytes: &[u8]) {
     let asked = asked(*first);
     let mut out = Vec::new();
     let whole = response::parse(bytes, asked, &mut out);
-    for cut in cuts(bytes.len()) {
-        let mut part = Vec::new();
-        match (response::parse(&bytes[..cut], asked, &mut part), &whole) {
-            (Ok(Parsed::Partial), _) => {}
-            (Ok(Parsed::Complete(_, early)), Ok(Parsed::Complete(_, len))) => {
-                assert_eq!((early, &part), (*len, &out), "another head after {cut} bytes");
-                break;
-            }
-            (Err(_), Err(_)) => break,
-            (early, late) => assert!(
-                early.is_err() && late.is_err(),
-                "after {cut} bytes {early:?}, in the end {late:?}"
-            ),
-        }
-    }
+    let verdict = whole.as_ref().map(length).map_err(drop);
+    in_pieces(bytes, verdict, &out, |part, out| {
+        response::parse(part, asked, out).map(|p| length(&p)).map_err(drop)
+    });
     if let Ok(Parsed::Complete(response, len)) = &whole {
         assert!(*len <= bytes.len() && (100..=999).contains(&response.status));
         if asked.is_10 && response.status < 200 {
