@@ -22,6 +22,8 @@ pub(crate) const A: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 11);
 pub(crate) const B: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 12);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 50);
 const PROBE: u16 = 7000;
+/// Of the network namespace of the thread that writes it.
+const LINKDOWN: &str = "/proc/sys/net/ipv4/conf/eth0/ignore_routes_with_linkdown";
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 
@@ -122,6 +124,10 @@ impl Lab {
     /// Answers the client's probes with the node's own address as source.
     fn answer(&mut self, part: &str) {
         self.within(part, |stop| {
+            // As on a node, where the network sets it. Without it an answer on its way when the
+            // carrier goes has the kernel ask in vain for the client's hardware address, and not
+            // again for a second, however soon the carrier is back.
+            std::fs::write(LINKDOWN, "1").unwrap();
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PROBE)).unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
             let mut buffer = [0; 8];
