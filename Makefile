@@ -21,7 +21,7 @@ help:
 	@echo 'make soak   the simulations of make test ten times over, optimised'
 	@echo 'make soak-reload  ten minutes of load while the settings change five times a second (SECONDS=, SEED=)'
 	@echo 'make fuzz   every decoder fed by libFuzzer, FUZZ_SECONDS=60 each; needs a nightly toolchain'
-	@echo 'make bench  the load balancer beside HAProxy, nginx and others on this machine, twelve minutes'
+	@echo 'make bench  the load balancer beside HAProxy, nginx and others on this machine, a quarter of an hour'
 	@echo 'make image  the SD card image for every board, under target/image/'
 	@echo 'make emulate    that image in QEMU, admin page on 127.0.0.1:1936 (BOARD=raspi2b|virt, NODES=, ADMIN=)'
 	@echo 'make image-test what only the booted image can show; needs make image, takes half an hour'
@@ -71,13 +71,13 @@ fuzz:
 # minutes the first time) is left out, which the comparison says.
 PEERS := hyper pingora
 
-# At most some twelve minutes; BENCH_SECONDS and BENCH_ROUNDS make it longer and steadier,
+# About a quarter of an hour; BENCH_SECONDS and BENCH_ROUNDS make it longer and steadier,
 # BENCH_ONLY='64 KiB;idle' measures a part. Figures are kept under target/bench.
 bench:
 	@.ci/need-rust
 	@.ci/need haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client strace:strace \
-		taskset:util-linux valgrind:valgrind cmake:cmake \
-		openssl:openssl
+		/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream \
+		taskset:util-linux valgrind:valgrind cmake:cmake openssl:openssl
 	@for peer in $(PEERS); do \
 		timeout 1200 cargo build -q --release --manifest-path bench/peers/$$peer/Cargo.toml \
 			--target-dir target/bench/peers || echo "bench: $$peer does not build here" >&2; \

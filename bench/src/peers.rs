@@ -61,6 +61,9 @@ pub(crate) enum Kind {
 pub(crate) const ALL: [Kind; 5] =
     [Kind::Bramble, Kind::Haproxy, Kind::Nginx, Kind::Built("hyper"), Kind::Built("pingora")];
 
+/// Nginx' mode tcp, where its package is installed.
+const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
 const ALL_WAYS: &[Way] = &[Way::Http, Way::Tcp, Way::Tls, Way::Http2];
 
 impl Kind {
@@ -76,6 +79,7 @@ impl Kind {
     fn ways(self) -> &'static [Way] {
         match self {
             Self::Bramble | Self::Haproxy => ALL_WAYS,
+            Self::Nginx if Path::new(NGINX_STREAM).exists() => ALL_WAYS,
             Self::Nginx => &[Way::Http, Way::Tls, Way::Http2],
             Self::Built(_) => &[Way::Http],
         }
@@ -264,18 +268,41 @@ backend tcp
 /// Nginx has no active checks. Its log is buffered, as its users have it who care.
 fn nginx(temp: &Path, pem: &Path, port: u16, threads: usize, log: bool) -> String {
     let (temp, pem) = (temp.display(), pem.display());
-    let tls = port + TLS;
+    let (tls, tcp) = (port + TLS, port + TCP);
     // Zero: one process, for a tool that follows one.
     let master = if threads == 0 { "master_process off;\n" } else { "" };
     let threads = threads.max(1);
     let connections = process::most_connections() * 2;
-    let log = if log { "/dev/null combined buffer=64k flush=1s" } else { "off" };
+    let (log, tcplog) = if log {
+        ("/dev/null combined buffer=64k flush=1s", "/dev/null session buffer=64k flush=1s")
+    } else {
+        ("off", "off")
+    };
+    let (module, stream) = if Path::new(NGINX_STREAM).exists() {
+        (
+            format!("load_module {NGINX_STREAM};\n"),
+            format!(
+                "stream {{
+  log_format session '$remote_addr [$time_local] $protocol $status $bytes_sent $session_time';
+  access_log {tcplog};
+  server {{
+    listen 127.0.0.1:{tcp} backlog=4096 reuseport;
+    proxy_timeout 50s;
+    proxy_pass 127.0.0.1:{ORIGIN_PORT};
+  }}
+}}
+"
+            ),
+        )
+    } else {
+        (String::new(), String::new())
+    };
     format!(
-        "daemon off;
+        "{module}daemon off;
 {master}pid {temp}.pid;
 worker_processes {threads};
 events {{ worker_connections {connections}; }}
-http {{
+{stream}http {{
   access_log {log};
   keepalive_timeout 50s;
   keepalive_requests 1000000000;
