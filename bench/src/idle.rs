@@ -9,9 +9,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-const CONNECTIONS: u32 = 10_000;
+pub(crate) const CONNECTIONS: u32 = 10_000;
 /// Some more are open for checks and for what is asked in between.
-const SPARE: u32 = 50;
+pub(crate) const SPARE: u32 = 50;
 
 /// What was found at one proxy.
 #[derive(Clone, Debug)]

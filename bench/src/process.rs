@@ -1,5 +1,6 @@
 //! Processes: starting, pinning, and what the system says of them.
 
+use crate::idle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpStream};
@@ -184,15 +185,25 @@ fn number(text: &str) -> f64 {
 /// Descriptors kept free for everything that is no connection.
 const RESERVE: u32 = 200;
 
-/// Ten thousand connections need as many descriptors; takes what it may.
+/// Visitors a proxy is set up for: those who sit idle, and some more for checks and for what is
+/// asked in between.
+const VISITORS: u32 = idle::CONNECTIONS + idle::SPARE;
+
+/// Ten thousand connections need as many descriptors at both ends, and a proxy two for each. Takes
+/// them, or what it may: only root gets more than the system allows everybody.
 pub(crate) fn raise_limits() {
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let wanted = u64::from(2 * VISITORS + RESERVE);
+    let enough = |limit: Option<u64>| limit.map(|limit| limit.max(wanted));
+    let more = Rlimit { current: enough(limit.maximum), maximum: enough(limit.maximum) };
+    if setrlimit(Resource::Nofile, more).is_err() {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
 }
 
 /// How many visitors this system lets a proxy have, with a connection to a server for each.
 pub(crate) fn most_connections() -> u32 {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let files = u32::try_from(files).unwrap_or(u32::MAX);
-    (files.saturating_sub(RESERVE) / 2).clamp(100, 20_000)
+    (files.saturating_sub(RESERVE) / 2).clamp(100, VISITORS)
 }
