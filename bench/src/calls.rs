@@ -1,6 +1,6 @@
 //! System calls per request, counted by strace in a short run of its own.
 
-use crate::load;
+use crate::load::{self, Pace};
 use crate::peers::Peer;
 use crate::plan::{Case, Way, cases};
 use crate::process::Done;
@@ -45,7 +45,7 @@ fn one(peer: &Peer, case: &Case, origin: u32) -> Done<f64> {
     let strace = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let strace = strace.spawn()?;
     std::thread::sleep(Duration::from_millis(1000));
-    let run = load::run(case, peer, origin, 2)?;
+    let run = load::run(case, Pace::Eager, peer, origin, 2)?;
     let text = String::from_utf8_lossy(&strace.wait_with_output()?.stderr).into_owned();
     Ok(total(&text).ok_or("strace has counted nothing")? / run.requests)
 }

@@ -17,6 +17,10 @@ pub(crate) struct Run {
     pub(crate) rate: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+    /// At a steady rate only.
+    pub(crate) p999_ms: f64,
+    /// How late the load itself was with one request of a hundred; at a steady rate only.
+    pub(crate) late_ms: f64,
     /// The most memory during the run.
     pub(crate) rss_kib: f64,
     /// Broken reads, time-outs and answers other than 200.
@@ -26,14 +30,23 @@ pub(crate) struct Run {
     pub(crate) others: f64,
 }
 
+/// How often visitors ask.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    /// Each again as soon as it has been answered.
+    Eager,
+    /// All of them together so often a second, whatever becomes of it.
+    Steady(f64),
+}
+
 /// Loads `peer` with `case`; `origin` is the process behind it.
-pub(crate) fn run(case: &Case, peer: &Peer, origin: u32, seconds: u32) -> Done<Run> {
+pub(crate) fn run(case: &Case, pace: Pace, peer: &Peer, origin: u32, seconds: u32) -> Done<Run> {
     let port = peer.port(case.way).ok_or("it does not serve that way")?;
     let pids = peer.pids();
     let begun = Instant::now();
     let (used, served) = (process::time(&pids), process::time(&[origin]));
     let (busy, loaded) = (process::busy(), process::time_of_children());
-    let mut load = command(case, port, seconds)?.spawn()?;
+    let mut load = command(case, pace, port, seconds)?.spawn()?;
     let mut rss_kib = 0.0_f64;
     while load.try_wait()?.is_none() {
         rss_kib = rss_kib.max(process::memory(&pids));
@@ -41,7 +54,11 @@ pub(crate) fn run(case: &Case, peer: &Peer, origin: u32, seconds: u32) -> Done<R
     }
     let text = String::from_utf8_lossy(&load.wait_with_output()?.stdout).into_owned();
     let used = process::time(&pids).since(used);
-    let found = if case.way == Way::Http2 { h2load(&text) } else { wrk(&text) };
+    let found = match pace {
+        Pace::Steady(_) => steady(&text),
+        Pace::Eager if case.way == Way::Http2 => h2load(&text),
+        Pace::Eager => wrk(&text),
+    };
     let requests = found.requests;
     if requests == 0.0 {
         return Err(format!("{}, {}: nothing was answered: {text}", case.name, peer.name).into());
@@ -58,8 +75,15 @@ pub(crate) fn run(case: &Case, peer: &Peer, origin: u32, seconds: u32) -> Done<R
     })
 }
 
-fn command(case: &Case, port: u16, seconds: u32) -> Done<Command> {
+fn command(case: &Case, pace: Pace, port: u16, seconds: u32) -> Done<Command> {
     let place = if case.threads == 1 { Place::Others } else { Place::Anywhere };
+    if let Pace::Steady(rate) = pace {
+        let mut command = place.command(&std::env::current_exe()?.to_string_lossy());
+        command.args(["steady", case.name]);
+        command.args([port.to_string(), rate.to_string(), seconds.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        return Ok(command);
+    }
     let scheme = if matches!(case.way, Way::Tls | Way::Http2) { "https" } else { "http" };
     let mut command;
     if case.way == Way::Http2 {
@@ -76,6 +100,25 @@ fn command(case: &Case, port: u16, seconds: u32) -> Done<Command> {
     command.arg(format!("{scheme}://127.0.0.1:{port}/{}", case.size));
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     Ok(command)
+}
+
+/// What our own load says, see [`crate::steady`].
+fn steady(text: &str) -> Run {
+    let all: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let number = |name: &str| all.get(name).and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+    if let Some(complaint) = all.get("complaint").and_then(serde_json::Value::as_str) {
+        eprintln!("bench: {} requests failed: {complaint}", number("errors"));
+    }
+    Run {
+        requests: number("requests"),
+        rate: number("rate"),
+        p50_ms: number("p50_ms"),
+        p99_ms: number("p99_ms"),
+        p999_ms: number("p999_ms"),
+        late_ms: number("late_ms"),
+        errors: number("errors"),
+        ..Run::default()
+    }
 }
 
 /// What h2load says; it measures no percentiles.

@@ -4,11 +4,13 @@
 //! (A B C, A B C, …), so that what else the machine does meets all of them. Those with one thread
 //! have the first processor for themselves; the load and the server behind them have the others.
 //! The figure to trust is the processor time per request of all of a proxy's processes; requests
-//! per second are capped by the load. Checks, timers, statistics and logs are on at Bramble and at
+//! per second are capped by the load. Then some are asked again at one steady rate for all, which
+//! shows what the slowest requests take. Checks, timers, statistics and logs are on at Bramble and at
 //! HAProxy. Raw runs are kept under `target/bench`.
 //!
 //! `plan` says what is measured and what is aimed at; `peers` who takes part and how it is set up;
 //! `serve` is Bramble's balancer alone and `origin` the server behind all; `load` drives one run;
+//! `steady` is the load at a given rate;
 //! `idle`, `calls` and `instructions` measure what a run under load does not show; `table` prints.
 
 mod calls;
@@ -20,8 +22,10 @@ mod peers;
 mod plan;
 mod process;
 mod serve;
+mod steady;
 mod table;
 
+use load::Pace;
 use peers::Peer;
 use plan::{Case, Limits};
 use process::Done;
@@ -31,7 +35,7 @@ use std::path::Path;
 use table::{Findings, Row};
 
 /// Where the raw runs and the table go.
-const PLACE: &str = "target/bench";
+pub(crate) const PLACE: &str = "target/bench";
 
 fn main() -> Done<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +44,7 @@ fn main() -> Done<()> {
     match args.as_slice() {
         ["serve", rest @ ..] => serve::run(rest),
         ["origin"] => origin::run(),
+        ["steady", rest @ ..] => steady::run(rest),
         [] => compare(),
         _ => Err("usage: bench (what to measure is said by BENCH_SECONDS, BENCH_ROUNDS, \
                   BENCH_ONLY)"
@@ -77,8 +82,18 @@ fn measure(place: &Path, limits: &Limits, raw: &mut File, findings: &mut Finding
         }
         let (origin, peers) = peers::start(place, threads)?;
         for case in cases {
-            let rows = one_case(&case, &peers, origin.pid(), limits, raw)?;
+            let takers: Vec<&Peer> = peers.iter().filter(|p| p.port(case.way).is_some()).collect();
+            let run = |pace, takers: &[&Peer], raw: &mut File| {
+                one_case(&case, pace, takers, origin.pid(), limits, raw)
+            };
+            let rows = run(Pace::Eager, &takers, raw)?;
             findings.case(&case, &rows);
+            let rate = table::rate_of_theirs(&rows).map(|rate| (rate * plan::STEADY).round());
+            if let (true, Some(rate)) = (case.steady, rate) {
+                let known = |p: &&&Peer| plan::STEADY_PEERS.contains(&p.name);
+                let takers: Vec<&Peer> = takers.iter().filter(known).copied().collect();
+                findings.steady(&case, rate, &run(Pace::Steady(rate), &takers, raw)?);
+            }
         }
         if calls {
             findings.calls(&calls::count(&peers, origin.pid(), raw)?);
@@ -93,20 +108,25 @@ fn measure(place: &Path, limits: &Limits, raw: &mut File, findings: &mut Finding
 /// All rounds of one case.
 fn one_case(
     case: &Case,
-    peers: &[Peer],
+    pace: Pace,
+    takers: &[&Peer],
     origin: u32,
     limits: &Limits,
     raw: &mut File,
 ) -> Done<Vec<Row>> {
-    let takers: Vec<&Peer> = peers.iter().filter(|p| p.port(case.way).is_some()).collect();
+    let (seconds, asked) = match pace {
+        Pace::Eager => (limits.seconds, None),
+        Pace::Steady(rate) => (limits.seconds.saturating_sub(1).max(1), Some(rate)),
+    };
     let mut rows: Vec<Row> = takers.iter().map(|p| Row::of(p.name)).collect();
     for round in 0..limits.rounds {
         for (peer, row) in takers.iter().zip(&mut rows) {
-            let run = load::run(case, peer, origin, limits.seconds)?;
+            let run = load::run(case, pace, peer, origin, seconds)?;
             let line = serde_json::json!({
                 "case": case.name, "threads": case.threads, "proxy": peer.name, "round": round,
                 "us_per_request": run.us, "user_us": run.user_us, "requests_per_second": run.rate,
                 "p50_ms": run.p50_ms, "p99_ms": run.p99_ms, "rss_kib": run.rss_kib,
+                "asked_per_second": asked, "p999_ms": run.p999_ms, "load_late_ms": run.late_ms,
                 "errors": run.errors, "others_cpu_share": run.others,
             });
             writeln!(raw, "{line}")?;

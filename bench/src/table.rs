@@ -4,7 +4,7 @@ use crate::calls::Calls;
 use crate::idle::Idle;
 use crate::instructions::Instructions;
 use crate::load::Run;
-use crate::plan::Case;
+use crate::plan::{AIM_P99, Case};
 use std::fmt::Write as _;
 
 /// Ours and the one it is compared with.
@@ -29,6 +29,17 @@ impl Row {
     fn median(&self, of: fn(&Run) -> f64) -> f64 {
         median(self.runs.iter().map(of).collect())
     }
+}
+
+/// How often HAProxy could answer in a second.
+pub(crate) fn rate_of_theirs(rows: &[Row]) -> Option<f64> {
+    rows.iter().find(|r| r.name == THEIRS).map(|r| r.median(|run| run.rate))
+}
+
+/// A part of HAProxy's.
+fn ratio(rows: &[Row], row: &Row, of: fn(&Run) -> f64) -> f64 {
+    let theirs = rows.iter().find(|r| r.name == THEIRS);
+    theirs.map_or(f64::NAN, |t| row.median(of) / t.median(of))
 }
 
 /// A figure, or a dash where there is none.
@@ -74,10 +85,7 @@ impl Findings {
 
     pub(crate) fn case(&mut self, case: &Case, rows: &[Row]) {
         const KIB_OF_MIB: f64 = 1024.0;
-        let theirs = rows.iter().find(|r| r.name == THEIRS);
-        let ratio = |row: &Row, of: fn(&Run) -> f64| {
-            theirs.map_or(f64::NAN, |t| row.median(of) / t.median(of))
-        };
+        let ratio = |row: &Row, of: fn(&Run) -> f64| ratio(rows, row, of);
         let columns: [(&str, usize); 10] = [
             ("us/req", 9),
             ("ratio", 6),
@@ -123,10 +131,58 @@ impl Findings {
             );
             let p99 = ratio(ours, |r| r.p99_ms);
             // h2load measures none.
-            if p99.is_finite() {
-                self.aim(format!("{name}: p99, of HAProxy's"), p99, 1.0);
+            if p99.is_finite() && !case.steady {
+                self.aim(format!("{name}: p99, of HAProxy's"), p99, AIM_P99);
             }
             self.aim(format!("{name}: memory, of HAProxy's"), ratio(ours, |r| r.rss_kib), 1.0);
+        }
+        self.print(&block);
+    }
+
+    /// The same case, asked so often a second.
+    pub(crate) fn steady(&mut self, case: &Case, rate: f64, rows: &[Row]) {
+        let columns: [(&str, usize); 9] = [
+            ("us/req", 9),
+            ("ratio", 6),
+            ("p50 ms", 8),
+            ("p99 ms", 8),
+            ("ratio", 6),
+            ("p99.9 ms", 8),
+            ("ratio", 6),
+            ("late ms", 8),
+            ("errors", 7),
+        ];
+        let mut block = format!(
+            "{}: {rate:.0} requests a second, due at the same moments for all; times count from \
+             when each was due\n{:<40}",
+            case.name, ""
+        );
+        for (title, width) in columns {
+            let _ = write!(block, " {title:>width$}");
+        }
+        block.push('\n');
+        for row in rows {
+            let _ = write!(block, "  {:<38}", row.name);
+            for (value, width, digits) in [
+                (row.median(|r| r.us), 9, 1),
+                (ratio(rows, row, |r| r.us), 6, 2),
+                (row.median(|r| r.p50_ms), 8, 2),
+                (row.median(|r| r.p99_ms), 8, 2),
+                (ratio(rows, row, |r| r.p99_ms), 6, 2),
+                (row.median(|r| r.p999_ms), 8, 2),
+                (ratio(rows, row, |r| r.p999_ms), 6, 2),
+                (row.median(|r| r.late_ms), 8, 2),
+            ] {
+                let _ = write!(block, " {}", cell(value, width, digits));
+            }
+            let errors = row.runs.iter().map(|r| r.errors).sum::<f64>();
+            let _ = writeln!(block, " {errors:>7.0}");
+            self.others.extend(row.runs.iter().map(|r| r.others));
+        }
+        if let Some(ours) = rows.iter().find(|r| r.name == OURS) {
+            let p99 = ratio(rows, ours, |r| r.p99_ms);
+            let what = format!("{}: p99 at a steady rate, of HAProxy's", case.name);
+            self.aim(what, p99, AIM_P99);
         }
         self.print(&block);
     }
@@ -260,6 +316,21 @@ mod tests {
             findings.summary();
             assert!(findings.everything().contains(verdict), "{}", findings.everything());
         }
+    }
+
+    #[test]
+    fn where_a_steady_rate_is_measured_it_judges_the_slowest_requests() {
+        let case = plan::cases(1).next().unwrap();
+        let (ours, theirs) = (row(OURS, 1.0), row(THEIRS, 1.0));
+        let mut eager = ours.clone();
+        eager.runs.iter_mut().for_each(|r| r.p99_ms = 20.0);
+        let mut findings = Findings::default();
+        findings.case(&case, &[eager, theirs.clone()]);
+        findings.steady(&case, 7.0, &[ours, theirs]);
+        findings.summary();
+        let text = findings.everything();
+        assert!(text.contains("p99 at a steady rate, of HAProxy's"), "{text}");
+        assert!(text.contains("10.00") && !text.contains("MISSED"), "{text}");
     }
 
     #[test]
