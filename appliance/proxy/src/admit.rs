@@ -68,7 +68,9 @@ pub(crate) enum Denied {
     NoServer,
     /// It took too long.
     TooLong {
-        /// Its place in the server's queue and in the backend's.
+        /// Milliseconds it was waited for.
+        waited: u64,
+        /// How many were before it in the server's queue and in the backend's.
         before: [u64; 2],
     },
     /// The settings have changed while it was waited for, so many milliseconds in all: this is what
@@ -160,7 +162,7 @@ async fn wait<'a>(
         })
         .await;
         if !in_time {
-            return Err(Denied::TooLong { before });
+            return Err(Denied::TooLong { waited: worker.now() - began, before });
         }
         if worker.generation() != generation {
             let config = worker.config();

@@ -18,7 +18,7 @@
 //! checks. `worker` is one thread of the data plane, with a runtime, listeners (`SO_REUSEPORT`)
 //! and idle server connections of its own; `client` is one visitor's connection, `exchange` one
 //! request, `relay` its bytes; `tcp` and `tunnel` pass on bytes nobody reads, by `splice`. `admit`
-//! finds a place on a server, or has a request wait for one. A worker reads through one buffer for all its connections, so that
+//! finds a place on a server, or has a request wait for one; `tries` remembers which ones were tried. A worker reads through one buffer for all its connections, so that
 //! an idle connection costs next to nothing. Workers hold an `Arc` of the settings and compare
 //! one number per request; counters, health and turns live outside it (`live`), known by name,
 //! and survive every change.
@@ -77,6 +77,7 @@ mod tcp;
 mod timers;
 mod tls;
 mod track;
+mod tries;
 mod tunnel;
 mod udp;
 mod visits;

@@ -52,6 +52,28 @@ impl Termination {
     pub(crate) const NO_ROOM_DATA: Self = Self(*b"RD");
 }
 
+/// How a server was found, as both lines tell it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way {
+    /// Milliseconds in queues; None is written as -1: it never came to that.
+    pub(crate) queue: Option<u64>,
+    /// Milliseconds until there was a connection to the server that was tried last.
+    pub(crate) connect: Option<u64>,
+    pub(crate) retries: u32,
+    /// Another server was tried than at first.
+    pub(crate) redispatched: bool,
+    /// How many were before it in the last server's queue and in the backend's.
+    pub(crate) before: [u64; 2],
+}
+
+impl Way {
+    /// So many milliseconds were spent in a queue, behind so many others.
+    pub(crate) fn waited(&mut self, ms: u64, before: [u64; 2]) {
+        self.queue = Some(self.queue.unwrap_or(0) + ms);
+        self.before = before;
+    }
+}
+
 /// One line's content.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
@@ -65,8 +87,6 @@ pub(crate) struct Line<'a> {
     pub(crate) server: &'a str,
     /// Milliseconds; None is written as -1: it never came to that.
     pub(crate) request: Option<u64>,
-    pub(crate) queue: Option<u64>,
-    pub(crate) connect: Option<u64>,
     pub(crate) response: Option<u64>,
     pub(crate) total: u64,
     /// None is written as -1: the client got no status.
@@ -77,10 +97,7 @@ pub(crate) struct Line<'a> {
     pub(crate) cookies: [u8; 2],
     /// Connections of the process, of the frontend, requests of the backend, of the server.
     pub(crate) counts: [u64; 4],
-    pub(crate) retries: u32,
-    /// How many were before it in the server's queue and in the backend's.
-    pub(crate) before: [u64; 2],
-    pub(crate) redispatched: bool,
+    pub(crate) way: Way,
     /// As it came.
     pub(crate) line: &'a [u8],
 }
@@ -95,15 +112,11 @@ pub(crate) struct TcpLine<'a> {
     pub(crate) tls: bool,
     pub(crate) backend: &'a str,
     pub(crate) server: &'a str,
-    pub(crate) queue: Option<u64>,
-    pub(crate) connect: Option<u64>,
     pub(crate) total: u64,
     pub(crate) bytes: u64,
     pub(crate) termination: Termination,
     pub(crate) counts: [u64; 4],
-    pub(crate) retries: u32,
-    pub(crate) redispatched: bool,
-    pub(crate) before: [u64; 2],
+    pub(crate) way: Way,
 }
 
 /// Appends the line.
@@ -112,7 +125,7 @@ pub(crate) fn write_tcp(out: &mut Vec<u8>, l: &TcpLine<'_>) {
         write!(out, "{} [", l.client)?;
         date(out, l.accepted_ms)?;
         write!(out, "] {}{} {}/{} ", l.frontend, mark(l.tls), l.backend, l.server)?;
-        for time in [l.queue, l.connect] {
+        for time in [l.way.queue, l.way.connect] {
             time_or_minus(out, time);
             out.push(b'/');
         }
@@ -122,15 +135,9 @@ pub(crate) fn write_tcp(out: &mut Vec<u8>, l: &TcpLine<'_>) {
         out.push(b' ');
         out.extend_from_slice(&l.termination.0);
         out.push(b' ');
-        for count in l.counts {
-            number(out, count);
-            out.push(b'/');
-        }
-        if l.redispatched {
-            out.push(b'+');
-        }
-        number(out, u64::from(l.retries));
-        writeln!(out, " {}/{}", l.before[0], l.before[1])
+        load(out, l.counts, &l.way);
+        out.push(b'\n');
+        Ok(())
     };
     // Writing into a Vec cannot fail.
     let _ = put(out);
@@ -142,7 +149,7 @@ pub(crate) fn write(out: &mut Vec<u8>, l: &Line<'_>) {
         write!(out, "{} [", l.client)?;
         date(out, l.accepted_ms)?;
         write!(out, "] {}{} {}/{} ", l.frontend, mark(l.tls), l.backend, l.server)?;
-        for time in [l.request, l.queue, l.connect, l.response] {
+        for time in [l.request, l.way.queue, l.way.connect, l.response] {
             time_or_minus(out, time);
             out.push(b'/');
         }
@@ -155,18 +162,7 @@ pub(crate) fn write(out: &mut Vec<u8>, l: &Line<'_>) {
         out.extend_from_slice(&l.termination.0);
         out.extend_from_slice(&l.cookies);
         out.push(b' ');
-        for count in l.counts {
-            number(out, count);
-            out.push(b'/');
-        }
-        if l.redispatched {
-            out.push(b'+');
-        }
-        number(out, u64::from(l.retries));
-        out.push(b' ');
-        number(out, l.before[0]);
-        out.push(b'/');
-        number(out, l.before[1]);
+        load(out, l.counts, &l.way);
         out.extend_from_slice(b" \"");
         text(out, if l.line.is_empty() { b"<BADREQ>" } else { l.line });
         out.extend_from_slice(b"\"\n");
@@ -174,6 +170,22 @@ pub(crate) fn write(out: &mut Vec<u8>, l: &Line<'_>) {
     };
     // Writing into a Vec cannot fail.
     let _ = put(out);
+}
+
+/// How busy it was, how often it was tried again, and how many were before it in the queues.
+fn load(out: &mut Vec<u8>, counts: [u64; 4], way: &Way) {
+    for count in counts {
+        number(out, count);
+        out.push(b'/');
+    }
+    if way.redispatched {
+        out.push(b'+');
+    }
+    number(out, u64::from(way.retries));
+    out.push(b' ');
+    number(out, way.before[0]);
+    out.push(b'/');
+    number(out, way.before[1]);
 }
 
 fn number(out: &mut Vec<u8>, n: u64) {
@@ -237,8 +249,6 @@ mod tests {
             backend: "static",
             server: "srv1",
             request: Some(10),
-            queue: Some(0),
-            connect: Some(30),
             response: Some(69),
             total: 109,
             status: Some(200),
@@ -246,9 +256,7 @@ mod tests {
             termination: Termination::NORMAL,
             cookies: *b"--",
             counts: [1, 1, 1, 1],
-            retries: 0,
-            before: [0, 0],
-            redispatched: false,
+            way: Way { queue: Some(0), connect: Some(30), ..Way::default() },
             line: b"GET /index.html HTTP/1.1",
         }
     }
@@ -276,15 +284,11 @@ mod tests {
             tls: true,
             backend: "bck",
             server: "srv1",
-            queue: Some(0),
-            connect: Some(0),
             total: 5007,
             bytes: 212,
             termination: Termination::NORMAL,
             counts: [0, 0, 0, 0],
-            retries: 3,
-            redispatched: false,
-            before: [0, 0],
+            way: Way { queue: Some(0), connect: Some(0), retries: 3, ..Way::default() },
         };
         write_tcp(&mut out, &l);
         let want = "10.0.1.2:33313 [06/Feb/2009:12:14:51.443] fnt~ bck/srv1 0/0/5007 212 -- \
@@ -296,14 +300,11 @@ mod tests {
     fn what_never_happened_is_minus_one() {
         let l = Line {
             server: "<NOSRV>",
-            connect: None,
             response: None,
-            queue: None,
             status: None,
             termination: Termination::NO_SERVER,
             cookies: *b"DN",
-            retries: 3,
-            redispatched: true,
+            way: Way { retries: 3, redispatched: true, ..Way::default() },
             ..line()
         };
         let text = written(&l);

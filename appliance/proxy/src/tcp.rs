@@ -1,14 +1,16 @@
 //! Mode tcp: a connection is balanced as a whole, and its bytes are passed on as they come.
 
-use crate::admit::{Admitted, Busy, Denied, admit};
+use crate::admit::Busy;
 use crate::balance::key;
 use crate::client::Client;
 use crate::config::Backend;
-use crate::exchange::{catch_breath, connect, introduce};
+use crate::exchange::{connect, introduce};
 use crate::log::{TcpLine, Termination};
-use crate::persist::{self, Keep};
+use crate::persist::{self, Keep, Plan};
 use crate::shared::Shared;
+use crate::tries::{NoPlace, Tries};
 use crate::tunnel::{self, End, Silence};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -17,17 +19,8 @@ use tokio::net::TcpStream;
 struct Story {
     began: u64,
     wall_ms: u64,
-    server: Option<usize>,
-    queued_ms: u64,
-    before: [u64; 2],
-    connected_ms: Option<u64>,
-    retries: u32,
-    redispatched: bool,
+    tries: Tries,
     bytes: u64,
-    /// How long it has waited for a place so far, if the settings changed meanwhile.
-    waiting: u64,
-    /// What the backend became while the connection waited.
-    moved: Option<Arc<Backend>>,
 }
 
 /// Serves one connection of a frontend in mode tcp.
@@ -36,15 +29,8 @@ pub(crate) async fn run(client: &mut Client) {
     let mut story = Story {
         began: client.worker.now(),
         wall_ms: Shared::wall_ms(),
-        server: None,
-        queued_ms: 0,
-        before: [0, 0],
-        connected_ms: None,
-        retries: 0,
-        redispatched: false,
+        tries: Tries::default(),
         bytes: 0,
-        waiting: 0,
-        moved: None,
     };
     let termination = match &frontend.backend {
         Some(backend) => {
@@ -57,8 +43,8 @@ pub(crate) async fn run(client: &mut Client) {
         return;
     }
     let name = frontend.settings.name.as_str();
-    let backend = story.moved.as_deref().or(frontend.backend.as_deref());
-    let server = backend.zip(story.server).and_then(|(b, i)| b.servers.get(i));
+    let backend = story.tries.moved.as_deref().or(frontend.backend.as_deref());
+    let server = backend.zip(story.tries.server).and_then(|(b, i)| b.servers.get(i));
     client.log_tcp(&TcpLine {
         client: client.peer,
         accepted_ms: story.wall_ms,
@@ -66,9 +52,6 @@ pub(crate) async fn run(client: &mut Client) {
         tls: client.tls,
         backend: backend.map_or(name, |b| b.settings.name.as_str()),
         server: server.map_or("<NOSRV>", |s| s.name.as_str()),
-        queue: (server.is_some() || termination == Termination::QUEUE_TIMEOUT)
-            .then_some(story.queued_ms),
-        connect: story.connected_ms,
         total: client.worker.now() - story.began,
         bytes: story.bytes,
         termination,
@@ -78,76 +61,56 @@ pub(crate) async fn run(client: &mut Client) {
             backend.map_or(0, |b| b.live.traffic.current.now()),
             server.map_or(0, |s| s.live.traffic.current.now()),
         ],
-        retries: story.retries,
-        redispatched: story.redispatched,
-        before: story.before,
+        way: story.tries.way,
     });
 }
 
 async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story) -> Termination {
     let algorithm = &backend.settings.balance;
-    // Who has waited in a queue has been waited for.
-    if story.waiting == 0 && key::wants_more(algorithm, &client.pending) {
+    if key::wants_more(algorithm, &client.pending) {
         let limit = client.frontend.settings.inspect_delay;
         client.await_content(limit, |data| !key::wants_more(algorithm, data)).await;
     }
     // There are no requests to look at here.
     let source = *client.peer.ip();
-    let asker = key::Asker { head: &[], source, content: &client.pending };
-    let hash = key::of(algorithm, backend.settings.hash_type, &asker);
-    let now = client.worker.now();
-    let plan = persist::plan(backend, &mut Vec::new(), source, 0, now);
-    let own = plan.as_ref().and_then(|p| p.server);
-    let mut avoid = None;
-    let mut again = None;
-    let mut failure = Termination::NO_SERVER;
+    let mut plan = persist::plan(backend, &mut Vec::new(), source, 0, client.worker.now());
+    story.tries.led = plan.as_ref().and_then(|p| p.server);
+    let mut backend = Arc::clone(backend);
     loop {
-        // Who is led to one server waits for this one.
-        let led = again.or(own.filter(|own| Some(*own) != avoid));
-        let bound = led.is_some() || hash.is_some();
-        let usable = |i: &usize| backend.servers.get(*i).is_some_and(|s| s.live.is_up());
-        let pick = |anyone: bool| {
-            let led = led.filter(|i| !anyone && usable(i));
-            led.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
-        };
-        let asked = client.worker.now();
-        let Admitted { index, busy: _busy, waited, before } =
-            match admit(client, backend, bound, story.waiting, pick).await {
-                Ok(admitted) => admitted,
-                Err(Denied::Changed(next, waited)) => {
-                    story.waiting = waited;
-                    story.server = story.server.and_then(|i| backend.same_server(i, &next));
-                    story.moved = Some(Arc::clone(&next));
-                    return Box::pin(balance(client, &next, story)).await;
+        let settings = &backend.settings;
+        let asker = key::Asker { head: &[], source, content: &client.pending };
+        story.tries.hash = key::of(&settings.balance, settings.hash_type, &asker);
+        match try_servers(client, &backend, plan.as_ref(), story).await {
+            ControlFlow::Break(termination) => return termination,
+            ControlFlow::Continue(next) => {
+                story.tries.go_on_with(&backend, &next);
+                if let Some(plan) = &mut plan {
+                    plan.moved(|i| backend.same_server(i, &next));
                 }
-                Err(denied) => {
-                    backend.live.econ.up();
-                    let Denied::TooLong { before } = denied else { return failure };
-                    story.queued_ms += story.waiting + client.worker.now() - asked;
-                    story.before = before;
-                    return Termination::QUEUE_TIMEOUT;
-                }
-            };
-        story.queued_ms += waited;
-        story.waiting = 0;
-        story.before = before;
-        let server = &backend.servers[index];
-        if let Some(last) = story.server {
-            if last == index {
-                catch_breath(backend).await;
-            } else {
-                backend.servers[last].live.redispatches.up();
-                story.redispatched = true;
+                backend = next;
             }
         }
-        story.server = Some(index);
-        if led != Some(index) {
-            server.live.chosen.up();
-        }
+    }
+}
+
+/// Tries servers until there is a connection or none is left to try, or until the settings change
+/// while a place is waited for.
+async fn try_servers(
+    client: &mut Client,
+    backend: &Arc<Backend>,
+    plan: Option<&Plan>,
+    story: &mut Story,
+) -> ControlFlow<Termination, Arc<Backend>> {
+    let limit = u64::from(backend.settings.timeout_connect.0);
+    loop {
+        let (index, _busy) = match story.tries.next(client, backend).await {
+            Ok(found) => found,
+            Err(NoPlace::Changed(next)) => return ControlFlow::Continue(next),
+            Err(NoPlace::GivenUp(termination)) => return ControlFlow::Break(termination),
+        };
+        let server = &backend.servers[index];
         let begun = client.worker.now();
-        server.live.last_request.set(begun);
         server.live.connects.up();
-        let limit = u64::from(backend.settings.timeout_connect.0);
         let connected = match connect(client, server, limit).await {
             Ok(io) => introduce(&io, server.send_proxy, || client.ends()).map(|()| io),
             Err(error) => Err(error),
@@ -155,27 +118,20 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
         match connected {
             Ok(mut io) => {
                 let took = client.worker.now() - begun;
-                story.connected_ms = Some(took);
+                story.tries.way.connect = Some(took);
                 server.live.connect_time.add(took);
-                if let Some(plan) = &plan {
-                    Keep { plan, backend, server: index, wall_s: 0, now_ms: now }.learn(&[]);
+                if let Some(plan) = plan {
+                    Keep { plan, backend, server: index }.learn(&[]);
                 }
                 let termination = relay(client, backend, index, &mut io, story).await;
                 server.live.total_time.add(client.worker.now() - story.began);
-                server.live.queue_time.add(story.queued_ms);
-                return termination;
+                server.live.queue_time.add(story.tries.way.queue.unwrap_or(0));
+                return ControlFlow::Break(termination);
             }
             Err(error) => {
-                server.live.econ.up();
-                failure = error.termination();
-                if story.retries >= u32::from(backend.settings.retries) {
-                    backend.live.econ.up();
-                    return failure;
+                if let Err(termination) = story.tries.not_connected(backend, server, &error) {
+                    return ControlFlow::Break(termination);
                 }
-                story.retries += 1;
-                server.live.retries.up();
-                avoid = Some(index);
-                again = (!backend.settings.redispatch && server.live.is_up()).then_some(index);
             }
         }
     }

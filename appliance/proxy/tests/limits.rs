@@ -4,11 +4,12 @@
 
 mod common;
 
-use common::{Conn, Proxy, Scripted, free_port, server, settings, until};
-use model::{Millis, RetryOn, ServerState};
+use common::{Conn, Proxy, Scripted, free_port, server, settings, times, until};
+use model::{Millis, Mode, RetryOn, ServerState};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// A server that takes its time, and the most requests it ever had at once.
@@ -48,8 +49,7 @@ fn more_than_a_server_takes_wait_their_turn() {
     until("they are logged", || proxy.handle.recent_log().len() == 20);
     // TR/Tw/Tc/Tr/Ta: somebody waited, and was not the first to.
     let log = proxy.handle.recent_log();
-    let times = |l: &String| l.split(' ').nth(4).unwrap().split('/').nth(1).unwrap().to_owned();
-    assert!(log.iter().any(|l| times(l).parse::<u64>().unwrap() > 10), "{log:?}");
+    assert!(log.iter().any(|l| times(l)[1] > 10), "{log:?}");
     assert!(log.iter().any(|l| !l.contains(" 0/0 \"")), "{log:?}");
 }
 
@@ -89,6 +89,105 @@ fn who_waits_is_served_as_the_settings_say_by_then() {
         assert_eq!(back.servers[1].http.hrsp_2xx, 1);
         assert_eq!(qcur(&proxy), 0);
     }
+}
+
+/// A server with one place, which the first request keeps until it is let go.
+fn held() -> (Scripted, Arc<AtomicBool>) {
+    let free: Arc<AtomicBool> = Arc::default();
+    let go_on = Arc::clone(&free);
+    let server = Scripted::new(move |peer| {
+        while let Some(request) = peer.request() {
+            let until = Instant::now() + Duration::from_secs(120);
+            while request.starts_with("GET /held ") && !go_on.load(SeqCst) && Instant::now() < until
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    (server, free)
+}
+
+/// Bytes of memory this process has.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+fn who_waits_outlasts_any_number_of_changes() {
+    const WAITING: usize = 64;
+    const CHANGES: u32 = 200;
+    let (a, free) = held();
+    let mut s = server("a", a.address);
+    s.maxconn = 1;
+    let mut all = settings(free_port(), vec![s]);
+    all.backends[0].timeout_queue = Some(Millis(120_000));
+    let mut proxy = Proxy::with(all, 1, None);
+    let mut first = proxy.connect();
+    first.send(b"GET /held HTTP/1.1\r\nHost: h\r\n\r\n");
+    until("it runs", || proxy.status().backends[0].servers[0].traffic.scur == 1);
+    let mut waiting: Vec<Conn> = (0..WAITING).map(|_| proxy.connect()).collect();
+    waiting.iter_mut().for_each(|c| c.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+    let qcur = |proxy: &Proxy| usize::try_from(proxy.status().backends[0].queue.qcur).unwrap();
+    until("the others wait", || qcur(&proxy) == WAITING);
+    let (begun, before) = (Instant::now(), resident());
+    for n in 0..CHANGES {
+        proxy.change(|s| s.backends[0].timeout_server = Millis(60_000 + n));
+        until("they wait again", || qcur(&proxy) == WAITING);
+    }
+    let (waited, grown) = (begun.elapsed(), resident().saturating_sub(before));
+    free.store(true, SeqCst);
+    assert_eq!(first.answer(false).unwrap().body, b"ok");
+    for conn in &mut waiting {
+        assert_eq!(conn.answer(false).unwrap().body, b"ok");
+    }
+    // What each change leaves behind with each of them, if it does: a kilobyte is 12 MiB.
+    assert!(grown < 8 << 20, "{grown} bytes more after {CHANGES} changes");
+    until("all are logged", || proxy.handle.recent_log().len() == WAITING + 1);
+    let log = proxy.handle.recent_log();
+    let whole = i64::try_from(waited.as_millis()).unwrap();
+    for line in log.iter().filter(|l| !l.contains("/held")) {
+        // Less the tick of the clock that both ends are read from.
+        assert!(times(line)[1] >= whole - 100, "{line} after {whole} ms");
+    }
+    assert_eq!(qcur(&proxy), 0);
+}
+
+#[test]
+fn a_connection_that_waits_outlasts_changes_too() {
+    let mirror = Scripted::new(|peer| {
+        let mut part = [0; 16];
+        while let Ok(n @ 1..) = peer.io.read(&mut part) {
+            let _ = peer.io.write_all(&part[..n]);
+        }
+    });
+    let mut s = server("a", mirror.address);
+    s.maxconn = 1;
+    let mut all = settings(free_port(), vec![s]);
+    all.frontends[0].mode = Mode::Tcp;
+    all.backends[0].mode = Mode::Tcp;
+    all.backends[0].timeout_queue = Some(Millis(120_000));
+    let mut proxy = Proxy::with(all, 1, None);
+    let first = proxy.connect();
+    until("it runs", || proxy.status().backends[0].servers[0].traffic.scur == 1);
+    let mut second = proxy.connect();
+    second.send(b"hello");
+    until("another waits", || proxy.status().backends[0].queue.qcur == 1);
+    let begun = Instant::now();
+    for n in 0..50 {
+        proxy.change(|s| s.backends[0].timeout_server = Millis(60_000 + n));
+        until("it waits again", || proxy.status().backends[0].queue.qcur == 1);
+    }
+    let whole = i64::try_from(begun.elapsed().as_millis()).unwrap();
+    drop(first);
+    let mut part = [0; 5];
+    second.io.read_exact(&mut part).unwrap();
+    assert_eq!(&part, b"hello");
+    drop(second);
+    until("both are logged", || proxy.handle.recent_log().len() == 2);
+    let log = proxy.handle.recent_log();
+    assert!(times(&log[1])[0] >= whole - 100, "{} after {whole} ms", log[1]);
 }
 
 #[test]

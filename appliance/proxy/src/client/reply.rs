@@ -3,7 +3,7 @@
 use super::Client;
 use crate::answer;
 use crate::exchange::After;
-use crate::log::{self, Line, TcpLine, Termination};
+use crate::log::{self, Line, TcpLine, Termination, Way};
 use crate::shared::Shared;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -45,8 +45,6 @@ impl Client {
                 backend: name,
                 server: "<NOSRV>",
                 request: None,
-                queue: None,
-                connect: None,
                 response: None,
                 total: now - began,
                 status: Some(status),
@@ -59,9 +57,7 @@ impl Client {
                     0,
                     0,
                 ],
-                retries: 0,
-                before: [0, 0],
-                redispatched: false,
+                way: Way::default(),
                 line,
             });
         }

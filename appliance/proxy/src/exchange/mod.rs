@@ -4,9 +4,9 @@
 mod connect;
 mod outcome;
 
-pub(crate) use connect::{catch_breath, connect, introduce};
+pub(crate) use connect::{NotConnected, catch_breath, connect, introduce};
 
-use crate::admit::{Admitted, Busy, Denied, admit};
+use crate::admit::Busy;
 use crate::balance::key;
 use crate::client::{Client, Ticket};
 use crate::config::{Backend, Frontend};
@@ -16,9 +16,11 @@ use crate::request::Repeat;
 use crate::rules::{self, Facts, Prepared, Verdict};
 use crate::shared::Shared;
 use crate::track::Tracked;
+use crate::tries::{NoPlace, Tries};
 use connect::find;
 use model::{CookieMode, PersistCookie};
 use outcome::{Finish, relay};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// What becomes of the client's connection.
@@ -37,22 +39,14 @@ pub(crate) enum After {
 /// What the log line and the counters need in the end.
 #[derive(Default)]
 struct Story {
-    server: Option<usize>,
-    queued_ms: u64,
-    /// How many were before it in the server's queue and in the backend's.
-    before: [u64; 2],
-    connected_ms: Option<u64>,
+    tries: Tries,
+    /// How often it was sent again because nothing was answered (RFC 9110 9.2.2).
+    repeated: u8,
     response_ms: Option<u64>,
     status: Option<u16>,
     bytes: u64,
     /// What the visitor's cookie was worth, and what became of the server's, where there are any.
     cookies: Option<[u8; 2]>,
-    retries: u32,
-    redispatched: bool,
-    /// How long it has waited for a place so far, if the settings changed meanwhile.
-    waiting: u64,
-    /// What the backend became while the request waited.
-    moved: Option<Arc<Backend>>,
 }
 
 /// Serves one request.
@@ -81,8 +75,8 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
             backend.live.traffic.bytes_out.add(story.bytes);
             // What HAProxy logs is who else is there.
             drop(busy);
-            let latest = story.moved.as_ref().unwrap_or(backend);
-            let server = story.server.and_then(|i| latest.servers.get(i));
+            let latest = story.tries.moved.as_ref().unwrap_or(backend);
+            let server = story.tries.server.and_then(|i| latest.servers.get(i));
             let server = server.map_or(0, |s| s.live.traffic.current.now());
             (after, termination, [backend.live.traffic.current.now(), server])
         }
@@ -100,7 +94,7 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
     }
     frontend.live.paths.count(client.worker.index, &ticket.line, story.status);
     // Whoever was answered here got no further than the frontend.
-    let reached = story.moved.as_deref().or(backend.as_deref()).filter(|_| !intercepted);
+    let reached = story.tries.moved.as_deref().or(backend.as_deref()).filter(|_| !intercepted);
     write_log(client, &frontend, reached, &ticket, &story, termination, counts);
     client.worker.recycle(ticket.head);
     client.worker.recycle(ticket.line);
@@ -184,123 +178,81 @@ async fn balance(
     story: &mut Story,
 ) -> (After, Termination) {
     let (wall_s, now) = (ticket.wall_ms / 1000, client.worker.now());
-    let plan = persist::plan(backend, &mut ticket.head, *client.peer.ip(), wall_s, now);
+    let mut plan = persist::plan(backend, &mut ticket.head, *client.peer.ip(), wall_s, now);
     // A cookie that is only watched is not logged (HAProxy `PR_CK_ANY`).
     let logged = |c: &PersistCookie| c.mode != CookieMode::Passive || c.indirect;
     if let (Some(plan), true) = (&plan, backend.settings.cookie.as_ref().is_some_and(logged)) {
         story.cookies = Some([plan.worth().letter(), b'N']);
     }
-    try_servers(client, ticket, backend, plan, rules, story).await
+    if key::wants_content(&backend.settings.balance, &ticket.head) {
+        let limit = client.frontend.settings.timeout_http_request;
+        client.await_content(limit, |data| ticket.request.body.has_first(data)).await;
+    }
+    story.tries.led = plan.as_ref().and_then(|p| p.server);
+    let mut backend = Arc::clone(backend);
+    loop {
+        story.tries.hash = hash(client, ticket, &backend);
+        match try_servers(client, ticket, &backend, plan.as_ref(), rules, story).await {
+            ControlFlow::Break(end) => return end,
+            ControlFlow::Continue(next) => {
+                story.tries.go_on_with(&backend, &next);
+                if let Some(plan) = &mut plan {
+                    plan.moved(|i| backend.same_server(i, &next));
+                }
+                backend = next;
+            }
+        }
+    }
 }
 
+/// The same, until the settings change while a place is waited for.
 async fn try_servers(
     client: &mut Client,
     ticket: &mut Ticket,
     backend: &Arc<Backend>,
-    plan: Option<Plan>,
+    plan: Option<&Plan>,
     rules: Option<&Prepared>,
     story: &mut Story,
-) -> (After, Termination) {
-    let (wall_s, now) = (ticket.wall_ms / 1000, client.worker.now());
-    let hash = hash(client, ticket, backend).await;
-    let mut avoid = None;
-    let mut fresh_only = false;
-    let mut breathless = false;
-    let mut repeated = 0;
-    let mut failure = (503, Termination::NO_SERVER);
-    // Without `option redispatch` the same server is tried again.
-    let mut again = None;
+) -> ControlFlow<(After, Termination), Arc<Backend>> {
+    let ended = |after, termination| ControlFlow::Break((after, termination));
     loop {
-        // Who is led to one server waits for this one, unless its queue is full.
-        let own = plan.as_ref().and_then(|p| p.server).filter(|own| Some(*own) != avoid);
-        let usable = |i: &usize| backend.servers.get(*i).is_some_and(|s| s.live.is_up());
-        let led = again.or(own);
-        let bound = led.is_some() || hash.is_some();
-        let pick = |anyone: bool| {
-            let led = led.filter(|i| !anyone && usable(i));
-            led.or_else(|| backend.live.pick(backend, hash.filter(|_| !anyone), avoid))
+        let (index, _busy) = match story.tries.next(client, backend).await {
+            Ok(found) => found,
+            Err(NoPlace::Changed(next)) => return ControlFlow::Continue(next),
+            Err(NoPlace::GivenUp(termination)) => {
+                return ended(give_up(client, ticket, story, 503).await, termination);
+            }
         };
-        let asked = client.worker.now();
-        let Admitted { index, busy: _busy, waited, before } =
-            match admit(client, backend, bound, story.waiting, pick).await {
-                Ok(admitted) => admitted,
-                Err(Denied::Changed(next, waited)) => {
-                    story.waiting = waited;
-                    let same = |i| backend.same_server(i, &next);
-                    story.server = story.server.and_then(same);
-                    let mut plan = plan;
-                    if let Some(plan) = &mut plan {
-                        plan.moved(same);
+        if let (true, Some([worth @ b'V', _])) = (story.tries.way.redispatched, &mut story.cookies)
+        {
+            // What was followed has led nowhere.
+            *worth = b'D';
+        }
+        let server = &backend.servers[index];
+        let begun = client.worker.now();
+        let (upstream, reused) =
+            match find(client, ticket, backend, server, story.repeated > 0).await {
+                Ok(found) => found,
+                Err(error) => {
+                    if backend.settings.check.observe {
+                        server.live.standing.observe(false, backend.settings.check.error_limit);
                     }
-                    story.moved = Some(Arc::clone(&next));
-                    let again = try_servers(client, ticket, &next, plan, rules, story);
-                    return Box::pin(again).await;
-                }
-                Err(denied) => {
-                    if let Denied::TooLong { before } = denied {
-                        story.queued_ms += story.waiting + client.worker.now() - asked;
-                        story.before = before;
-                        failure = (503, Termination::QUEUE_TIMEOUT);
+                    match story.tries.not_connected(backend, server, &error) {
+                        Ok(()) => continue,
+                        Err(termination) => {
+                            return ended(give_up(client, ticket, story, 503).await, termination);
+                        }
                     }
-                    backend.live.econ.up();
-                    return (give_up(client, ticket, story, failure.0).await, failure.1);
                 }
             };
-        story.queued_ms += waited;
-        story.waiting = 0;
-        story.before = before;
-        let server = &backend.servers[index];
-        if let Some(before) = story.server {
-            if before != index {
-                backend.servers[before].live.redispatches.up();
-                story.redispatched = true;
-                // What was followed has led nowhere.
-                if let Some([worth @ b'V', _]) = &mut story.cookies {
-                    *worth = b'D';
-                }
-            } else if breathless {
-                catch_breath(backend).await;
-            }
-        }
-        story.server = Some(index);
-        if led != Some(index) {
-            // As HAProxy counts it: not where persistence has led.
-            server.live.chosen.up();
-        }
-        server.live.last_request.set(client.worker.now());
-        let begun = client.worker.now();
-        let found = find(client, ticket, backend, server, fresh_only).await;
-        let (upstream, reused) = match found {
-            Ok(found) => {
-                story.connected_ms = Some(client.worker.now() - begun);
-                found
-            }
-            Err(error) => {
-                server.live.econ.up();
-                if backend.settings.check.observe {
-                    server.live.standing.observe(false, backend.settings.check.error_limit);
-                }
-                failure = (503, error.termination());
-                if story.retries >= u32::from(backend.settings.retries) {
-                    backend.live.econ.up();
-                    return (give_up(client, ticket, story, failure.0).await, failure.1);
-                }
-                story.retries += 1;
-                server.live.retries.up();
-                avoid = Some(index);
-                again = (!backend.settings.redispatch && server.live.is_up()).then_some(index);
-                breathless = true;
-                continue;
-            }
-        };
+        story.tries.way.connect = Some(client.worker.now() - begun);
         let repeatable = ticket.request.body.is_done()
             && match ticket.request.repeat {
                 Repeat::Safe => true,
                 Repeat::Idempotent => reused,
                 Repeat::Never => false,
             };
-        let keep =
-            plan.as_ref().map(|plan| Keep { plan, backend, server: index, wall_s, now_ms: now });
+        let keep = plan.map(|plan| Keep { plan, backend, server: index });
         let aftermath = Aftermath { rules, keep, ..Aftermath::default() };
         let end = relay(client, ticket, backend, upstream, repeatable, &aftermath, story).await;
         if let (Some([_, theirs]), Some(now)) = (&mut story.cookies, aftermath.cookie.get()) {
@@ -309,59 +261,49 @@ async fn try_servers(
         match end {
             // RFC 9110 9.2.2: nothing was answered, and asking again changes nothing. A used
             // connection may just have been closed under us; its server gets another chance.
-            Finish::Repeat if repeated < 2 => {
-                repeated += 1;
-                fresh_only = true;
-                breathless = false;
+            Finish::Repeat if story.repeated < 2 => {
+                story.repeated += 1;
                 if !reused {
                     server.live.eresp.up();
-                    avoid = Some(index);
-                    repeated = 2;
+                    story.repeated = 2;
                 }
-                story.retries += 1;
-                server.live.retries.up();
+                story.tries.once_more(server, !reused);
             }
             Finish::Repeat => {
                 server.live.eresp.up();
                 let after = give_up(client, ticket, story, 502).await;
-                return (after, Termination::SERVER_HEAD);
+                return ended(after, Termination::SERVER_HEAD);
             }
             Finish::Again(status, termination) => {
                 server.live.eresp.up();
-                if story.retries >= u32::from(backend.settings.retries) {
-                    return (give_up(client, ticket, story, status).await, termination);
+                if !story.tries.has_more(backend) {
+                    return ended(give_up(client, ticket, story, status).await, termination);
                 }
-                story.retries += 1;
-                server.live.retries.up();
-                avoid = Some(index);
-                breathless = false;
+                story.tries.once_more(server, true);
             }
             Finish::Done(after, termination) => {
                 let total = client.worker.now() - ticket.received;
-                if let (Some(connected), Some(response)) = (story.connected_ms, story.response_ms) {
-                    server.live.queue_time.add(story.queued_ms);
+                let way = &story.tries.way;
+                if let (Some(connected), Some(response)) = (way.connect, story.response_ms) {
+                    server.live.queue_time.add(way.queue.unwrap_or(0));
                     server.live.connect_time.add(connected);
                     server.live.response_time.add(response);
                     server.live.total_time.add(total);
                 }
-                return (after, termination);
+                return ended(after, termination);
             }
             Finish::Answer(status, termination) => {
-                return (give_up(client, ticket, story, status).await, termination);
+                return ended(give_up(client, ticket, story, status).await, termination);
             }
         }
     }
 }
 
 /// The hash of what the algorithm looks at, where it looks at something.
-async fn hash(client: &mut Client, ticket: &Ticket, backend: &Backend) -> Option<u32> {
+fn hash(client: &Client, ticket: &Ticket, backend: &Backend) -> Option<u32> {
     let balance = &backend.settings.balance;
     if !balance.hashes() {
         return None;
-    }
-    if key::wants_content(balance, &ticket.head) {
-        let limit = client.frontend.settings.timeout_http_request;
-        client.await_content(limit, |data| ticket.request.body.has_first(data)).await;
     }
     let asker = key::Asker {
         head: &ticket.head,
@@ -406,7 +348,7 @@ fn write_log(
         return;
     }
     let name = frontend.settings.name.as_str();
-    let server = backend.zip(story.server).and_then(|(b, i)| b.servers.get(i));
+    let server = backend.zip(story.tries.server).and_then(|(b, i)| b.servers.get(i));
     let shared: &Shared = &client.worker.shared;
     client.log(&Line {
         client: client.peer,
@@ -416,9 +358,6 @@ fn write_log(
         backend: backend.map_or(name, |b| b.settings.name.as_str()),
         server: server.map_or("<NOSRV>", |s| s.name.as_str()),
         request: Some(ticket.received - ticket.began),
-        queue: (server.is_some() || termination == Termination::QUEUE_TIMEOUT)
-            .then_some(story.queued_ms),
-        connect: story.connected_ms,
         response: story.response_ms,
         total: client.worker.now() - ticket.began,
         status: story.status,
@@ -431,9 +370,7 @@ fn write_log(
             counts[0],
             counts[1],
         ],
-        retries: story.retries,
-        before: story.before,
-        redispatched: story.redispatched,
+        way: story.tries.way,
         line: &ticket.line,
     });
 }

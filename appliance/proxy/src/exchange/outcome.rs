@@ -215,7 +215,7 @@ pub(super) async fn relay(
 fn retries<'a>(ticket: &Ticket, backend: &'a Backend, story: &Story) -> &'a [RetryOn] {
     let wanted = backend.settings.retry_on.as_slice();
     let harmless = ticket.request.body.is_done() && ticket.request.repeat != Repeat::Never;
-    let left = story.retries < u32::from(backend.settings.retries);
+    let left = story.tries.has_more(backend);
     if wanted.is_empty() || !harmless || !left { &[] } else { wanted }
 }
 

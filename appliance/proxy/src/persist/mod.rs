@@ -23,6 +23,9 @@ pub(crate) struct Plan {
     /// Its answer may be cached as far as the method is concerned (RFC 9110 9.2.1).
     safe: bool,
     key: Option<String>,
+    /// When it was asked for, in seconds since 1970 and in milliseconds of this process.
+    wall_s: u64,
+    now_ms: u64,
 }
 
 impl Plan {
@@ -55,6 +58,8 @@ pub(crate) fn plan(
     let mut plan = Plan {
         posted: method == b"POST",
         safe: [&b"GET"[..], b"HEAD", b"OPTIONS", b"TRACE"].contains(&method),
+        wall_s,
+        now_ms,
         ..Plan::default()
     };
     if let Some((table, on)) = stick {
@@ -117,8 +122,6 @@ pub(crate) struct Keep<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) backend: &'a Backend,
     pub(crate) server: usize,
-    pub(crate) wall_s: u64,
-    pub(crate) now_ms: u64,
 }
 
 impl Aftermath<'_> {
@@ -152,7 +155,7 @@ impl Keep<'_> {
         let name = &self.backend.servers[self.server].name;
         let stick = &self.backend.live.stick;
         if let Some(key) = &self.plan.key {
-            stick.put(table, key, name, self.now_ms);
+            stick.put(table, key, name, self.plan.now_ms);
         }
         if let StickOn::Cookie(cookie) = on {
             let (_, lines) = first_line(head);
@@ -160,7 +163,7 @@ impl Keep<'_> {
             let values = set.filter_map(|f| crate::head::pair(cookie::first_pair(f.value)));
             let ours = values.filter(|(n, _)| *n == cookie.as_bytes());
             for key in ours.filter_map(|(_, value)| text(value, table)) {
-                stick.put(table, &key, name, self.now_ms);
+                stick.put(table, &key, name, self.plan.now_ms);
             }
         }
     }
@@ -180,11 +183,12 @@ impl Keep<'_> {
         if settings.mode != CookieMode::Insert || (provided && settings.preserve) {
             return theirs;
         }
-        let stale = self.plan.by_cookie && self.plan.found.wants_new_dates(settings, self.wall_s);
+        let stale =
+            self.plan.by_cookie && self.plan.found.wants_new_dates(settings, self.plan.wall_s);
         if (direct && !stale) || (settings.postonly && !self.plan.posted) {
             return theirs;
         }
-        let line = cookie::set(settings, value, &self.plan.found, self.wall_s);
+        let line = cookie::set(settings, value, &self.plan.found, self.plan.wall_s);
         crate::rules::add_field(head, "Set-Cookie", &line);
         if settings.nocache && cookie::may_be_cached(status, self.plan.safe, &head[from..]) {
             crate::rules::add_field(head, "Cache-Control", b"private");

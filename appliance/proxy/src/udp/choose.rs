@@ -96,7 +96,7 @@ pub(super) fn choose(
         let index = index.filter(|i| Some(*i) != avoid).ok_or(NoSeat::NoServer)?;
         if let Some(seat) = Seat::take(backend, index) {
             if let Some(plan) = &plan {
-                Keep { plan, backend, server: index, wall_s: 0, now_ms }.learn(&[]);
+                Keep { plan, backend, server: index }.learn(&[]);
             }
             return Ok(seat);
         }

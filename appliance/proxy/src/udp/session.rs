@@ -10,7 +10,7 @@ use super::tally::Tally;
 use crate::client::Slot;
 use crate::config::{Backend, Frontend};
 use crate::live::ServerLive;
-use crate::log::{self, TcpLine, Termination};
+use crate::log::{self, TcpLine, Termination, Way};
 use crate::persist::takes_its_own;
 use crate::shared::Shared;
 use crate::timers::Timer;
@@ -79,8 +79,7 @@ pub(super) struct State {
     places: Option<(Slot, Busy)>,
     began: u64,
     wall_ms: u64,
-    retries: u32,
-    redispatched: bool,
+    way: Way,
     bytes: u64,
 }
 
@@ -121,8 +120,7 @@ impl State {
             places: Some((Slot::new(frontend, shared), Busy::new(backend))),
             began: now,
             wall_ms: Shared::wall_ms(),
-            retries: 0,
-            redispatched: false,
+            way: Way::default(),
             bytes: 0,
         }
     }
@@ -155,7 +153,7 @@ impl State {
                     if let Some((_, old)) = &self.server {
                         if !Arc::ptr_eq(old, &server.live) {
                             old.redispatches.up();
-                            self.redispatched = true;
+                            self.way.redispatched = true;
                         }
                     }
                     self.server = Some((server.name.clone(), Arc::clone(&server.live)));
@@ -191,7 +189,7 @@ impl State {
             let failed = Arc::clone(link.live());
             drop(link);
             failed.retries.up();
-            self.retries += 1;
+            self.way.retries += 1;
             self.connect(source, Some(&failed), now)?;
             let unanswered = self.tally.take_unanswered(now);
             let Some(link) = &self.link else { continue };
@@ -236,8 +234,6 @@ impl State {
                 tls: false,
                 backend: self.backend.settings.name.as_str(),
                 server: self.server.as_ref().map_or("<NOSRV>", |(name, _)| name.as_str()),
-                queue: self.server.as_ref().map(|_| 0),
-                connect: self.server.as_ref().map(|_| 0),
                 total: shared.now_ms().saturating_sub(self.began),
                 bytes: self.bytes,
                 termination: how,
@@ -247,9 +243,11 @@ impl State {
                     self.backend.live.traffic.current.now(),
                     self.server.as_ref().map_or(0, |(_, live)| live.traffic.current.now()),
                 ],
-                retries: self.retries,
-                redispatched: self.redispatched,
-                before: [0, 0],
+                way: Way {
+                    queue: self.server.as_ref().map(|_| 0),
+                    connect: self.server.as_ref().map(|_| 0),
+                    ..self.way
+                },
             },
         );
         shared.access.push(&line);

@@ -71,6 +71,13 @@ impl Haproxy {
         text
     }
 
+    /// How many connections the frontend has.
+    pub fn visitors(&self) -> u64 {
+        let all = self.ask("show stat");
+        let line = all.lines().find(|l| l.starts_with("front,FRONTEND,")).unwrap();
+        line.split(',').nth(4).unwrap().parse().unwrap()
+    }
+
     /// Is this server up, as HAProxy sees it?
     pub fn is_up(&self, server: &str) -> bool {
         let all = self.ask("show stat");
