@@ -67,26 +67,7 @@ pub fn services(bytes: &[u8]) {
 mod tests {
     use super::*;
     use crate::hello::{Refusal, Versions, Why};
-
-    /// Bytes that look as if they were random (xorshift64*, Vigna 2016).
-    struct Noise(u64);
-
-    impl Noise {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-        }
-
-        fn below(&mut self, limit: usize) -> usize {
-            usize::try_from(self.next() >> 16).unwrap() % limit
-        }
-
-        fn bytes(&mut self, length: usize) -> Vec<u8> {
-            (0..length).map(|_| self.next().to_be_bytes()[1]).collect()
-        }
-    }
+    use noise::Noise;
 
     fn framed(head: usize, json: &str) -> Vec<u8> {
         let length = u64::try_from(json.len()).unwrap().to_be_bytes();
@@ -120,19 +101,19 @@ mod tests {
             framed(4, r#"{"node":"web01","log":"a","seq":1,"deed":"reboot","chain":"00"}"#),
             framed(4, r#"{"generation":1,"sessions":[],"ended":["x"]}"#),
         ];
-        let mut noise = Noise(0x0123_4567_89ab_cdef);
+        let mut noise = Noise::new(0x0123_4567_89ab_cdef);
         for round in 0..30_000 {
             let mut bytes = match round % 3 {
                 0 => {
                     let length = noise.below(700);
                     noise.bytes(length)
                 }
-                _ => good[noise.below(good.len())].clone(),
+                _ => noise.pick(&good).clone(),
             };
             if round % 3 == 2 {
                 for _ in 0..=noise.below(4) {
                     let at = noise.below(bytes.len());
-                    bytes[at] = noise.next().to_be_bytes()[0];
+                    bytes[at] = noise.byte();
                 }
                 let length = bytes.len() - noise.below(3).min(bytes.len());
                 bytes.truncate(length);

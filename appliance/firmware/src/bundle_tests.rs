@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::SlotFault;
-use crate::testing::Random;
+use noise::Noise;
 use std::io::Cursor;
 
 const PRIVATE: [u8; KEY] = [7; KEY];
@@ -150,7 +150,7 @@ fn errors_say_what_to_do() {
 
 #[test]
 fn random_bytes_are_refused() {
-    let mut random = Random::new(3);
+    let mut random = Noise::new(3);
     let good = bundle_of(&slot());
     for round in 0..400 {
         let mut bytes = good.clone();

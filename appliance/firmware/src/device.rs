@@ -155,11 +155,11 @@ impl<D: Device> Seek for Window<'_, D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use noise::Noise;
 
     #[test]
     fn what_is_written_is_read() {
-        let mut random = Random::new(5);
+        let mut random = Noise::new(5);
         let mut content = vec![0; 3 * PIECE + 512];
         random.fill(&mut content);
         for directory in [std::env::temp_dir(), std::path::PathBuf::from("/dev/shm")] {

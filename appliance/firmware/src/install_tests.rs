@@ -1,7 +1,7 @@
 use super::*;
 use crate::error::SlotFault;
 use crate::slot;
-use crate::testing::Random;
+use noise::Noise;
 use std::cell::{Cell, RefCell};
 use std::io::{self, Cursor};
 use std::rc::Rc;
@@ -19,7 +19,7 @@ struct Card {
     /// Writes and syncs until the power goes.
     left: Option<usize>,
     operations: usize,
-    random: Random,
+    random: Noise,
     /// Writes within this range are not kept, though the card says they are.
     forgets: Option<std::ops::Range<usize>>,
     /// Everything written, for counting.
@@ -46,7 +46,7 @@ impl Card {
     fn power_off(&mut self) {
         for (at, bytes) in std::mem::take(&mut self.cached) {
             for (n, sector) in bytes.chunks(SECTOR).enumerate() {
-                if self.random.next() % 2 == 0 {
+                if self.random.one_in(2) {
                     let at = at + n * SECTOR;
                     self.bytes[at..at + sector.len()].copy_from_slice(sector);
                 }
@@ -134,7 +134,7 @@ fn card(state: State, slots: [&[u8]; 2], seed: u64) -> Rc<RefCell<Card>> {
     for (lba, sequence) in LBA.into_iter().zip([250, 251]) {
         bytes[index(lba * 512)..][..SECTOR].copy_from_slice(&state.encode(sequence));
     }
-    let random = Random::new(seed);
+    let random = Noise::new(seed);
     Rc::new(RefCell::new(Card {
         bytes,
         cached: Vec::new(),

@@ -21,8 +21,6 @@ pub mod runner;
 pub mod slot;
 pub mod state;
 mod status;
-#[cfg(test)]
-mod testing;
 
 pub use bytes::SECTOR;
 pub use crc::Crc32;

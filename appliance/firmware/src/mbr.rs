@@ -32,7 +32,7 @@ pub(crate) fn slot(sector: &[u8; SECTOR], slot: Slot) -> Option<Extent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use noise::Noise;
 
     #[test]
     fn slots_are_the_second_and_third_partition() {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn random_tables_are_refused_or_understood() {
-        let mut random = Random::new(6);
+        let mut random = Noise::new(6);
         for _ in 0..2_000 {
             let mut sector = [0; SECTOR];
             random.fill(&mut sector);

@@ -217,7 +217,7 @@ pub fn compose(kernel: &[u8], initrd: &[u8], version: &str, built_unix: u64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use noise::Noise;
     use std::io::Cursor;
 
     fn image() -> Vec<u8> {
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn random_bytes_are_refused_or_understood() {
-        let mut random = Random::new(2);
+        let mut random = Noise::new(2);
         let good = image();
         for round in 0..3_000 {
             let mut image = good.clone();

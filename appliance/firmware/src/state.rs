@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn random_bytes_are_no_state() {
-        let mut random = crate::testing::Random::new(1);
+        let mut random = noise::Noise::new(1);
         for _ in 0..2_000 {
             let mut sectors = [[0; SECTOR]; 2];
             sectors.iter_mut().for_each(|s| random.fill(s));

@@ -95,14 +95,10 @@ mod tests {
         for record in [&b""[..], b"\n", b"6", b"6,1;x", b"x,1,1,-;x", b"6,1,-1,-;x", b"\xff\xff;"] {
             assert_eq!(parse(record), None, "{record:?}");
         }
-        let mut state: u32 = 0x1936;
+        let mut noise = noise::Noise::new(0x1936);
         for _ in 0..20_000 {
-            let bytes: Vec<u8> = (0..24)
-                .map(|_| {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    b"0123456789,,,;;;\\x\n \xff-ab"[usize::try_from(state >> 16).unwrap() % 24]
-                })
-                .collect();
+            let bytes: Vec<u8> =
+                (0..24).map(|_| *noise.pick(b"0123456789,,,;;;\\x\n \xff-ab")).collect();
             if let Some(line) = parse(&bytes) {
                 assert!(!line.text.contains('\n') || bytes.contains(&b'\\'));
             }

@@ -1,26 +1,12 @@
 //! The filter against rsync itself, on random trees and patterns.
 
 use super::Filter;
+use noise::Noise;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-
-    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[usize::try_from(self.below(of.len().try_into().unwrap())).unwrap()]
-    }
-}
 
 const NAMES: [&str; 12] =
     ["a", "b", "ab", "a.b", "stats", "x1", "*", "a\\b", "[a]", "-", "a b", "B"];
@@ -51,7 +37,7 @@ const PARTS: [&str; 24] = [
     "a/b",
 ];
 
-fn grow(random: &mut Random, dir: &Path, depth: u64) {
+fn grow(random: &mut Noise, dir: &Path, depth: u64) {
     fs::create_dir_all(dir).unwrap();
     for _ in 0..=random.below(5) {
         let path = dir.join(random.pick(&NAMES));
@@ -87,7 +73,7 @@ fn paths(root: &Path) -> BTreeSet<(Vec<u8>, bool)> {
 fn rsync_sends_what_the_filter_does_not_hide() {
     let number =
         |name, usual| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(usual);
-    let mut random = Random(number("SIM_SEED", 0x5eed));
+    let mut random = Noise::new(number("SIM_SEED", 0x5eed));
     let mut hidden = 0;
     for round in 0..number("ROUNDS", 150) {
         let place = tempfile::TempDir::new().unwrap();
@@ -104,7 +90,7 @@ fn rsync_sends_what_the_filter_does_not_hide() {
                 _ => {}
             }
             for _ in 0..=random.below(4) {
-                pattern.push_str(random.pick(&PARTS));
+                pattern.push_str(*random.pick(&PARTS));
             }
             match random.below(8) {
                 0 => pattern.push('/'),

@@ -88,14 +88,10 @@ fn m39_any_change_of_a_byte_is_refused_or_means_something_within_the_rules() {
 
 #[test]
 fn m39_random_bytes() {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_be_bytes()[0]
-    };
+    let mut noise = noise::Noise::new(1);
     for _ in 0..20_000 {
-        let length = usize::from(next());
-        let mut bytes: Vec<u8> = (0..length).map(|_| next()).collect();
+        let length = noise.below(256);
+        let mut bytes = noise.bytes(length);
         if let Some(first) = bytes.first_mut() {
             *first %= 16;
         }

@@ -11,9 +11,10 @@
 
 mod common;
 
-use common::{Random, Wire, list, node, settings, write};
+use common::{Wire, list, node, settings, write};
 use model::Millis;
 use model::status::MirrorPhase;
+use noise::Noise;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -94,7 +95,7 @@ fn m27_killed_at_any_moment() {
                 tokio::spawn(async move { handle.serve(node("web02"), Box::new(stream)).await });
             }
         });
-        let mut random = Random(99);
+        let mut random = Noise::new(99);
         let mut content = |generation: usize, file: usize| {
             let size = if file < 3 { 1_000_000 } else { 1 + (file * 977) % 30_000 };
             let mut bytes = vec![b'a' + (generation % 26) as u8; size];

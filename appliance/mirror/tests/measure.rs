@@ -10,8 +10,9 @@
 
 mod common;
 
-use common::{Pair, Random, list, write};
+use common::{Pair, list, write};
 use model::status::MirrorPhase;
+use noise::Noise;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -39,12 +40,11 @@ fn rss(which: &str) -> u64 {
 }
 
 fn fill(root: &Path, files: usize) -> usize {
-    let mut random = Random(4711);
+    let mut random = Noise::new(4711);
     let mut bytes = 0;
     for n in 0..files {
         let size = 200 + random.below(20_000);
-        let content: Vec<u8> = (0..size).map(|_| random.next() as u8).collect();
-        write(root.join(format!("d{}/e{}/f{n}", n % 40, n % 7)), content);
+        write(root.join(format!("d{}/e{}/f{n}", n % 40, n % 7)), random.bytes(size));
         bytes += size;
     }
     bytes

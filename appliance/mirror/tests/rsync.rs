@@ -10,8 +10,9 @@
 
 mod common;
 
-use common::{Pair, Random, list, set_mtime, write};
+use common::{Pair, list, set_mtime, write};
 use model::status::MirrorPhase;
+use noise::Noise;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -22,7 +23,7 @@ use std::process::Command;
 const NAMES: [&str; 10] =
     ["a", "b", "a.b", "stats", "error", "files", "pictures", "x y", "-r", "\u{e4}"];
 
-fn grow(random: &mut Random, dir: &Path, depth: usize) {
+fn grow(random: &mut Noise, dir: &Path, depth: usize) {
     fs::create_dir_all(dir).unwrap();
     for _ in 0..random.below(6) {
         let path = dir.join(random.pick(&NAMES));
@@ -68,7 +69,7 @@ fn m36_the_same_result_as_rsync() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut compared = 0;
     for round in 0..rounds {
-        let mut random = Random(seed * 1_000_003 + round + 1);
+        let mut random = Noise::new(seed * 1_000_003 + round + 1);
         let patterns: Vec<&str> = (0..random.below(4))
             .map(|_| {
                 *random.pick(&[

@@ -209,17 +209,10 @@ mod tests {
         }
         assert_eq!(garbage, 4);
         // Every message type with a payload of noise, of every length.
-        let mut state = 0x2545_f491_u32;
+        let mut noise = noise::Noise::new(1);
         for kind in 0..128 {
             for length in 0..96 {
-                let noise: Vec<u8> = (0..length)
-                    .map(|_| {
-                        state ^= state << 13;
-                        state ^= state >> 17;
-                        state ^= state << 5;
-                        state.to_ne_bytes()[0]
-                    })
-                    .collect();
+                let noise = noise.bytes(length);
                 read(&message(kind, 7, &noise), 7, &mut garbage);
             }
         }

@@ -216,22 +216,16 @@ mod tests {
     /// Random bytes, and headers with bytes changed: never a panic, never more than there is.
     #[test]
     fn nothing_harms_the_reader() {
-        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut noise = noise::Noise::new(1);
         for round in 0..200_000_u64 {
             let mut bytes = Vec::new();
             let version = if round % 2 == 0 { SendProxy::V1 } else { SendProxy::V2 };
             put(&mut bytes, version, Some(ends()));
-            for _ in 0..next() % 4 {
-                let at = usize::try_from(next()).unwrap_or(0) % bytes.len();
-                bytes[at] = next().to_le_bytes()[0];
+            for _ in 0..noise.below(4) {
+                let at = noise.below(bytes.len());
+                bytes[at] = noise.byte();
             }
-            bytes.truncate(usize::try_from(next()).unwrap_or(0) % (bytes.len() + 1));
+            bytes.truncate(noise.below(bytes.len() + 1));
             if let Header::Whole { len, .. } = parse(&bytes) {
                 assert!(len <= bytes.len(), "{bytes:?}");
             }

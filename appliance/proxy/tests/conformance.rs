@@ -571,22 +571,16 @@ fn the_visitors_address_is_passed_on() {
 fn garbage_harms_nobody() {
     let backend = Scripted::echo();
     let proxy = proxy_to(&backend);
-    // A small generator of its own: the same bytes each time.
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let mut byte = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        u8::try_from(state >> 56).unwrap()
-    };
+    let mut noise = noise::Noise::new(1);
     for round in 0..200 {
         let mut conn = proxy.connect();
-        let mut input: Vec<u8> = (0..usize::from(byte()) * 4 + 1).map(|_| byte()).collect();
+        let length = noise.below(256) * 4 + 1;
+        let mut input = noise.bytes(length);
         if round % 2 == 0 {
             // Nearly a request.
             let mut near = b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_vec();
-            let at = usize::from(byte()) % near.len();
-            near[at] = byte();
+            let at = noise.below(near.len());
+            near[at] = noise.byte();
             input = near;
         }
         conn.send(&input);

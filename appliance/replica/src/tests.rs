@@ -302,12 +302,11 @@ fn garbage_from_the_network_is_an_error_and_nothing_else() {
     let heads = a.heads();
     let mut good = Default::default();
     let message = a.generate(&mut good).unwrap();
-    let mut seed = 1_u64;
+    let mut noise = noise::Noise::new(1);
     for round in 0..2000_usize {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let mut bytes = message.clone();
-        let at = usize::try_from(seed >> 33).unwrap() % bytes.len();
-        bytes[at] ^= u8::try_from(seed >> 56).unwrap() | 1;
+        let at = noise.below(bytes.len());
+        bytes[at] ^= noise.byte() | 1;
         bytes.truncate(bytes.len() - round % bytes.len().min(50));
         let mut session = Default::default();
         let _ = a.receive(&mut session, &bytes);

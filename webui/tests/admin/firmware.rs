@@ -183,16 +183,12 @@ async fn forms_of_random_bytes_do_no_harm() {
     let (node, mut browser) = signed_in().await;
     let token = browser.get("/firmware").await.field("csrf");
     let good = form(Some(&token), Some(b"some firmware"));
-    let mut seed = 0x2545_f491_u32;
+    let mut noise = noise::Noise::new(1);
     for _ in 0..300 {
         let mut body = good.clone();
         for _ in 0..4 {
-            // xorshift32: a sequence that is the same in every run.
-            seed ^= seed << 13;
-            seed ^= seed >> 17;
-            seed ^= seed << 5;
-            let at = usize::try_from(seed).unwrap() % body.len();
-            body[at] = seed.to_le_bytes()[1];
+            let at = noise.below(body.len());
+            body[at] = noise.byte();
         }
         let answer = send_form(&mut browser, body).await;
         assert!(!answer.status.is_server_error(), "{}", answer.status);

@@ -140,12 +140,11 @@ alias lonely
 
     #[test]
     fn any_bytes_are_survived() {
-        let mut seed = 0x1234_5678_u32;
+        let mut noise = noise::Noise::new(0x1234_5678);
         for _ in 0..20_000 {
             let mut bytes = [0_u8; 12];
             for byte in &mut bytes {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                *byte = b"*?[]-ab_"[usize::try_from(seed >> 29).unwrap()];
+                *byte = *noise.pick(b"*?[]-ab_");
             }
             let _ = fits(&bytes[..8], &bytes[8..]);
         }

@@ -3,6 +3,7 @@
 use super::tests::{GOOD, start};
 use super::text_of;
 use crate::{Settings, check};
+use noise::Noise;
 
 #[test]
 fn depth_is_no_danger() {
@@ -29,18 +30,6 @@ fn depth_is_no_danger() {
     }
 }
 
-/// xorshift; the seed is fixed, so a failure comes back.
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
-fn below(state: &mut u64, limit: usize) -> usize {
-    usize::try_from(random(state) % u64::try_from(limit).unwrap()).unwrap()
-}
-
 fn survives(text: &str) {
     let (settings, after, digest, wrong) = start(text, &Settings::default(), "");
     assert_eq!(check(&settings), [], "{text:?}");
@@ -54,10 +43,10 @@ fn survives(text: &str) {
 
 #[test]
 fn random_bytes_are_survived() {
-    let mut state = 0x1936_1936_1936;
+    let mut noise = Noise::new(0x1936_1936_1936);
     for _ in 0..600 {
-        let length = random(&mut state) % 60;
-        let bytes: Vec<u8> = (0..length).map(|_| random(&mut state).to_le_bytes()[3]).collect();
+        let length = noise.below(60);
+        let bytes = noise.bytes(length);
         survives(&text_of(&bytes));
     }
     let tokens = [
@@ -94,25 +83,25 @@ fn random_bytes_are_survived() {
         "networks",
     ];
     for _ in 0..600 {
-        let length = random(&mut state) % 25;
-        let text: String = (0..length).map(|_| tokens[below(&mut state, tokens.len())]).collect();
+        let length = noise.below(25);
+        let text: String = (0..length).map(|_| *noise.pick(&tokens)).collect();
         survives(&text);
     }
 }
 
 #[test]
 fn a_good_file_with_a_few_bytes_changed_is_survived() {
-    let mut state = 0x36_1936;
+    let mut noise = Noise::new(0x36_1936);
     for _ in 0..600 {
         let mut bytes = GOOD.as_bytes().to_vec();
-        for _ in 0..=(random(&mut state) % 4) {
-            let at = below(&mut state, bytes.len());
-            match random(&mut state) % 3 {
-                0 => bytes[at] = random(&mut state).to_le_bytes()[2],
+        for _ in 0..=noise.below(4) {
+            let at = noise.below(bytes.len());
+            match noise.below(3) {
+                0 => bytes[at] = noise.byte(),
                 1 => {
                     bytes.remove(at);
                 }
-                _ => bytes.insert(at, b"\"'[]=\n#\\{},"[below(&mut state, 11)]),
+                _ => bytes.insert(at, *noise.pick(b"\"'[]=\n#\\{},")),
             }
         }
         survives(&text_of(&bytes));

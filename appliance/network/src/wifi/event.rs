@@ -209,14 +209,11 @@ mod tests {
             b"<3>AP-CSA-FINISHED freq=",
             b"<",
         ];
-        let mut state = 0x1936_u32;
+        let mut noise = noise::Noise::new(0x1936);
         for start in starts {
             for length in 0..64 {
                 let mut bytes = start.to_vec();
-                bytes.extend((0..length).map(|_| {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    state.to_be_bytes()[0]
-                }));
+                bytes.extend(noise.bytes(length));
                 let _ = parse(&bytes);
             }
         }

@@ -258,16 +258,10 @@ mod tests {
 
     #[test]
     fn noise_is_never_a_panic() {
-        let mut state = 7_u32;
+        let mut chance = noise::Noise::new(7);
         for length in 0..400 {
-            let noise: Vec<u8> = (0..length)
-                .map(|_| {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let alphabet = b"id=ssflagreq\\x09\n#=\"-\t \xc3\xa9";
-                    let at = usize::from(state.to_be_bytes()[0]) % alphabet.len();
-                    alphabet[at]
-                })
-                .collect();
+            let alphabet = b"id=ssflagreq\\x09\n#=\"-\t \xc3\xa9";
+            let noise: Vec<u8> = (0..length).map(|_| *chance.pick(alphabet)).collect();
             let text = String::from_utf8_lossy(&noise);
             let _ = (seen(&text), association(&text), signal(&text), networks(&text));
             let _ = (station(&text), unescape(&text), security(&text));

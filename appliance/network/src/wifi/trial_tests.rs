@@ -247,11 +247,7 @@ fn noise_ends_in_exactly_one_verdict() {
         Event::ApEnabled,
     ];
     let list = [bss(2462, -50, WPA2), bss(5180, -40, WPA2)];
-    let mut state = 1936_u32;
-    let mut random = |below: u32| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 16) % below
-    };
+    let mut noise = noise::Noise::new(1936);
     for round in 0..2000 {
         let setup = match round % 3 {
             0 => Setup::Free,
@@ -262,12 +258,12 @@ fn noise_ends_in_exactly_one_verdict() {
         let mut verdicts = 0;
         for tick in 0..600_u64 {
             let now = at(tick * 250);
-            let input = match random(12) {
+            let input = match noise.below(12) {
                 0 => Input::Seen(&list),
                 1 => Input::Seen(&[]),
                 2 => Input::Moved,
                 3 => Input::Address(None),
-                4 | 5 => Input::Event(&events[usize::try_from(random(8)).unwrap()]),
+                4 | 5 => Input::Event(noise.pick(&events)),
                 _ => Input::Tick,
             };
             let steps = trial.handle(&input, now);

@@ -1,20 +1,5 @@
 use super::*;
-
-/// Bytes that look as if they were random (xorshift64*, Vigna 2016).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap() % limit
-    }
-}
+use noise::Noise;
 
 /// What bytes are replaced with: whatever means something to a parser.
 const WORDS: [&[u8]; 16] = [
@@ -88,17 +73,18 @@ fn noise_and_what_is_almost_right_keeps_every_promise() {
         (cookie, &COOKIES),
         (dns, &ANSWERS),
     ];
-    let mut noise = Noise(0x0123_4567_89ab_cdef);
+    let mut noise = Noise::new(0x0123_4567_89ab_cdef);
     for round in 0..4_000 {
         for (take, good) in kinds {
             let mut bytes = good[noise.below(good.len())].to_vec();
             if round % 10 == 0 {
-                bytes = (0..noise.below(300)).map(|_| noise.next().to_be_bytes()[1]).collect();
+                let length = noise.below(300);
+                bytes = noise.bytes(length);
             }
             for _ in 0..noise.below(5) {
                 let from = noise.below(bytes.len() + 1);
                 let to = (from + noise.below(4)).min(bytes.len());
-                let word = WORDS[noise.below(WORDS.len())];
+                let word = *noise.pick(&WORDS);
                 bytes.splice(from..to, word.iter().copied());
             }
             take(&bytes);

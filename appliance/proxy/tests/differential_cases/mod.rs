@@ -3,6 +3,7 @@
 
 mod reasons;
 
+use noise::Noise;
 pub use reasons::{HAPROXY, REASONS, WE};
 
 /// A visitor's bytes.
@@ -10,29 +11,9 @@ pub struct Case {
     pub bytes: Vec<u8>,
 }
 
-/// Numbers that look as if they were random (xorshift64*, Vigna 2016).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap() % limit
-    }
-
-    fn pick<'a>(&mut self, all: &[&'a [u8]]) -> &'a [u8] {
-        all[self.below(all.len())]
-    }
-
-    /// One in so many.
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
+/// One of these words.
+fn word<'a>(noise: &mut Noise, all: &[&'a [u8]]) -> &'a [u8] {
+    *noise.pick(all)
 }
 
 /// What must never become a request of its own, unless both see it.
@@ -241,9 +222,9 @@ const WORDS: [&[u8]; 14] = [
 impl Case {
     /// The case of this number, always the same.
     pub fn new(number: u64) -> Self {
-        let mut noise = Noise(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut noise = Noise::new(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         for _ in 0..4 {
-            noise.next();
+            noise.number();
         }
         let mut bytes = Vec::new();
         for n in 0..=noise.below(3) {
@@ -252,7 +233,7 @@ impl Case {
         if noise.one_in(8) {
             let from = noise.below(bytes.len());
             let to = (from + noise.below(3)).min(bytes.len());
-            let word = noise.pick(&WORDS);
+            let word = word(&mut noise, &WORDS);
             bytes.splice(from..to, word.iter().copied());
         }
         if noise.one_in(20) {
@@ -270,25 +251,25 @@ fn request(noise: &mut Noise, out: &mut Vec<u8>, n: usize) {
     let also = noise.below(60);
     let is = |place: usize| odd == place || also == place;
     if is(0) {
-        out.extend_from_slice(noise.pick(&[b"\r\n", b"\n", b" ", b"\r\n\r\n", b"\r", b"\0"]));
+        out.extend_from_slice(word(noise, &[b"\r\n", b"\n", b" ", b"\r\n\r\n", b"\r", b"\0"]));
     }
-    let method = noise.pick(if is(1) { &ODD_METHODS } else { &METHODS });
+    let method = word(noise, if is(1) { &ODD_METHODS } else { &METHODS });
     out.extend_from_slice(method);
-    out.extend_from_slice(if is(2) { noise.pick(&[b"  ", b"\t", b" \t"]) } else { b" " });
+    out.extend_from_slice(if is(2) { word(noise, &[b"  ", b"\t", b" \t"]) } else { b" " });
     if is(3) {
-        out.extend_from_slice(noise.pick(&ODD_TARGETS));
+        out.extend_from_slice(word(noise, &ODD_TARGETS));
     } else {
         out.extend_from_slice(format!("/{n}?a=b").as_bytes());
     }
-    out.extend_from_slice(if is(4) { noise.pick(&ODD_VERSIONS) } else { b" HTTP/1.1" });
+    out.extend_from_slice(if is(4) { word(noise, &ODD_VERSIONS) } else { b" HTTP/1.1" });
     let mut body = Vec::new();
     let mut fields: Vec<Vec<u8>> = Vec::new();
-    fields.push(if is(5) { noise.pick(&ODD_HOSTS) } else { b"Host: h\r\n" }.to_vec());
+    fields.push(if is(5) { word(noise, &ODD_HOSTS) } else { b"Host: h\r\n" }.to_vec());
     for _ in 0..noise.below(3) {
-        fields.push(noise.pick(&FIELDS).to_vec());
+        fields.push(word(noise, &FIELDS).to_vec());
     }
     if is(6) || is(7) {
-        fields.push(noise.pick(&ODD_FIELDS).to_vec());
+        fields.push(word(noise, &ODD_FIELDS).to_vec());
     }
     framing(noise, &is, &mut fields, &mut body);
     if noise.one_in(3) {
@@ -316,11 +297,11 @@ fn framing(
         1 => length(noise, is(9) || is(10), fields, body),
         _ => {
             let coding =
-                if is(9) { noise.pick(&CODINGS) } else { b"Transfer-Encoding: chunked\r\n" };
+                if is(9) { word(noise, &CODINGS) } else { b"Transfer-Encoding: chunked\r\n" };
             fields.push(coding.to_vec());
             if is(10) {
                 chunks(noise, true, body);
-                let length = noise.pick(&[b"0", b"3", b"5", b"99", b"x", b""]);
+                let length = word(noise, &[b"0", b"3", b"5", b"99", b"x", b""]);
                 fields.push([b"Content-Length: ", length, b"\r\n"].concat());
             } else {
                 chunks(noise, is(11) || is(12), body);
@@ -364,7 +345,7 @@ fn chunks(noise: &mut Noise, odd: bool, body: &mut Vec<u8>) {
         let smuggled = noise.one_in(2);
         let data: &[u8] = if smuggled { SMUGGLED } else { b"hello" };
         if n == 0 && which == 0 {
-            body.extend_from_slice(noise.pick(&SIZES));
+            body.extend_from_slice(word(noise, &SIZES));
         } else if n == 0 && which == 1 {
             body.extend_from_slice(format!("{:x}", data.len() - 1 + noise.below(3)).as_bytes());
         } else {
@@ -374,7 +355,7 @@ fn chunks(noise: &mut Noise, odd: bool, body: &mut Vec<u8>) {
         // An odd size is one of five bytes.
         body.extend_from_slice(if n == 0 && which == 0 { b"hello" } else { data });
         let odd_end = n == 0 && which == 2;
-        body.extend_from_slice(if odd_end { noise.pick(&CHUNK_ENDS) } else { b"\r\n" });
+        body.extend_from_slice(if odd_end { word(noise, &CHUNK_ENDS) } else { b"\r\n" });
     }
-    body.extend_from_slice(if which == 3 { noise.pick(&LASTS) } else { b"0\r\n\r\n" });
+    body.extend_from_slice(if which == 3 { word(noise, &LASTS) } else { b"0\r\n\r\n" });
 }
