@@ -5,11 +5,11 @@
 mod common;
 
 use bytes::Bytes;
+use common::h2::{ask, body, get, open, try_open};
 use common::tls::{certificate, client, secure};
 use common::{PATIENCE, Proxy, Scripted, free_port, server, until};
-use h2::client::SendRequest;
-use h2::{Reason, RecvStream};
-use http::{HeaderMap, Request, Response};
+use h2::Reason;
+use http::{HeaderMap, Request};
 use model::{Millis, Rule, Settings};
 use std::future::Future;
 use std::io::{Read, Write};
@@ -18,7 +18,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 fn over(servers: &[&Scripted]) -> Settings {
@@ -35,48 +34,6 @@ fn one(web: &Scripted) -> Proxy {
 fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(2 * PATIENCE, work).await.unwrap() })
-}
-
-/// A connection, and the task that drives it until it ends.
-type Opened = (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>);
-
-async fn try_open(port: u16, builder: h2::client::Builder) -> std::io::Result<Opened> {
-    let socket = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    let connector = TlsConnector::from(client(rustls::ALL_VERSIONS, &["h2"]));
-    let host = rustls::pki_types::ServerName::try_from("a.example").unwrap();
-    let tls = connector.connect(host, socket).await?;
-    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (send, connection) = builder.handshake(tls).await.map_err(std::io::Error::other)?;
-    Ok((send, tokio::spawn(connection)))
-}
-
-async fn open(port: u16) -> Opened {
-    try_open(port, h2::client::Builder::new()).await.unwrap()
-}
-
-fn get(path: &str) -> http::request::Builder {
-    Request::builder().uri(format!("https://a.example{path}"))
-}
-
-async fn body(mut stream: RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
-    let mut all = Vec::new();
-    while let Some(piece) = stream.data().await {
-        let piece = piece?;
-        stream.flow_control().release_capacity(piece.len())?;
-        all.extend_from_slice(&piece);
-    }
-    Ok((all, stream.trailers().await?))
-}
-
-async fn ask(
-    send: &SendRequest<Bytes>,
-    request: http::request::Builder,
-) -> Result<(Response<()>, Vec<u8>), h2::Error> {
-    let mut send = send.clone().ready().await?;
-    let (response, _) = send.send_request(request.body(()).unwrap(), true)?;
-    let (parts, stream) = response.await?.into_parts();
-    let (all, _) = body(stream).await?;
-    Ok((Response::from_parts(parts, ()), all))
 }
 
 #[test]
@@ -132,7 +89,12 @@ fn a_hundred_streams_at_once_and_no_more() {
         move |peer| {
             while let Some(request) = peer.request() {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                std::thread::sleep(Duration::from_millis(300));
+                // Nobody is answered before a hundred are there, or have had the time to come.
+                let end = Instant::now() + Duration::from_secs(2);
+                let first = request.starts_with("GET /first ");
+                while !first && most.load(Ordering::SeqCst) < 100 && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 now.fetch_sub(1, Ordering::SeqCst);
                 let line = request.lines().next().unwrap().to_owned();
                 peer.send(&format!(

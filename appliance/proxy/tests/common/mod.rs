@@ -1,6 +1,7 @@
 //! A proxy on loopback, a scripted server behind it, and raw sockets in front.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod h2;
 pub mod haproxy;
 pub mod tls;
 
@@ -10,7 +11,7 @@ use model::{
     Backend, Bind, Check, Endpoint, Frontend, Name, Node, NodeId, Revision, Role, Server, Settings,
 };
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,15 @@ pub fn name(text: &str) -> Name {
 /// A port nobody listens on.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A port nobody listens on, neither for connections nor for datagrams.
+pub fn free_udp_port() -> u16 {
+    let free = |_| {
+        let port = free_port();
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
+    };
+    (0..100).find_map(free).unwrap()
 }
 
 pub fn server(n: &str, address: SocketAddrV4) -> Server {
@@ -182,11 +192,18 @@ impl Conn {
     /// "[open]".
     pub fn rest(&mut self, patience: Duration) -> String {
         self.io.set_read_timeout(Some(patience)).unwrap();
+        let mut stalls = 0;
         let end = loop {
+            let begun = Instant::now();
             match self.more() {
                 Ok(0) => break "[closed]",
                 Ok(_) => {}
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    // The machine stood still: the other side had no time to say anything.
+                    if stalls < 5 && begun.elapsed() > patience + Duration::from_millis(100) {
+                        stalls += 1;
+                        continue;
+                    }
                     break "[open]";
                 }
                 Err(_) => break "[reset]",
