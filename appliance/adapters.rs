@@ -5,6 +5,7 @@ use init::{Deed, Guardian};
 use journal::Journal;
 use model::audit::{Listed, Query, Record};
 use model::session::Session;
+use model::statistics::{Answer, Asked};
 use model::status::FailoverReport;
 use model::{Cidr, Name, NodeId};
 use network::Kernel;
@@ -240,6 +241,23 @@ impl webui::AccessLog for PageLog {
     }
     fn shut_down_sessions(&self, backend: &Name, server: &Name) -> bool {
         self.0.shut_down_sessions(backend, server)
+    }
+}
+
+/// The statistics page of frontends, drawn on the admin page's thread: those of the balancer carry
+/// traffic.
+pub(crate) struct FrontendStatistics {
+    pub(crate) page: webui::Statistics,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+impl proxy::Statistics for FrontendStatistics {
+    fn answer(&self, asked: Asked) -> Boxed<'static, Answer> {
+        let page = self.page.clone();
+        let drawn = self.runtime.spawn(async move { page.answer(asked).await });
+        Box::pin(async move {
+            drawn.await.unwrap_or_else(|_| Answer { status: 500, ..Answer::default() })
+        })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::aboard::{Aboard, With};
 use crate::adapters::{
-    BoardsAround, ConfirmedNetwork, FloatingAddresses, MirrorTransport, PageApproval, PageAudit,
-    PageFailover, PageJournal, PageLog, PageProbe, PageSessions, PageTrials, Will, bear_witness,
-    serve_mirror,
+    BoardsAround, ConfirmedNetwork, FloatingAddresses, FrontendStatistics, MirrorTransport,
+    PageApproval, PageAudit, PageFailover, PageJournal, PageLog, PageProbe, PageSessions,
+    PageTrials, Will, bear_witness, serve_mirror,
 };
 use crate::adoption::{Household, PageAdoption, about, found};
 use crate::cli::admin_everywhere;
@@ -214,7 +214,11 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         probe: Some(Arc::new(PageProbe(house.network.clone()))),
         trials: Some(Arc::new(PageTrials(house.network.clone()))),
     };
-    let page = serve_page(admin, listener, ports, shutdown)?;
+    let page = webui::AdminPage::new(ports, shutdown);
+    let statistics =
+        FrontendStatistics { page: page.statistics(), runtime: admin.handle().clone() };
+    house.proxy.join_statistics(Arc::new(statistics));
+    let page = serve_page(admin, listener, page)?;
     tracing::info!("node {id} runs; the admin page is on port {}", at.port());
 
     let again = data.block_on(async {
@@ -467,11 +471,10 @@ async fn note_running(control: Control, board: StatusBoard) {
 fn serve_page(
     runtime: Runtime,
     listener: TcpListener,
-    ports: webui::Ports,
-    shutdown: Shutdown,
+    page: webui::AdminPage,
 ) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("admin".into()).spawn(move || {
-        runtime.block_on(webui::serve(listener, ports, shutdown));
+        runtime.block_on(page.serve(listener));
         runtime.shutdown_timeout(Duration::from_millis(500));
     })
 }

@@ -273,6 +273,40 @@ fn wait_entry(lab: &Lab, on: &str, query: &str, fits: impl Fn(&Value) -> bool) {
 }
 
 #[test]
+fn visitors_with_the_password_see_statistics_where_the_site_is() {
+    let lab = start();
+    lab.wait_holder("lbmaster", PATIENCE).unwrap();
+    let master = Api::new(&lab, "lbmaster", PASSWORD);
+    master
+        .change(|d| {
+            d["frontends"] = json!([{
+                "name": "http-in", "bind": ["floating:80"], "default_backend": "webservers",
+                "stats_uri": "/haproxy?stats",
+            }]);
+        })
+        .unwrap();
+    let at_site = Api::at(&lab, lab::site(), PASSWORD);
+    let csv = http::Request::get("/haproxy?stats;csv");
+    let text = wait::until(PATIENCE, "the statistics at the site", || {
+        let answer = at_site.send(&csv).map_err(|e| e.to_string())?;
+        if answer.status == 200 { Ok(answer.text()) } else { Err(answer.text()) }
+    })
+    .unwrap();
+    assert!(text.starts_with("# pxname,svname,") && text.contains("\nhttp-in,FRONTEND,"), "{text}");
+    let page = at_site.send(&http::Request::get("/haproxy?stats")).unwrap();
+    assert!(page.status == 200 && page.text().contains("webservers"), "{}", page.text());
+    let stranger = Api::at(&lab, lab::site(), "another password");
+    assert_eq!(stranger.send(&csv).unwrap().status, 401);
+    let nobody = http::request(&lab.client(), lab::site(), &csv).unwrap();
+    assert_eq!((nobody.status, nobody.text().as_str()), (401, ""));
+    assert!(nobody.header("www-authenticate").is_some_and(|c| c.starts_with("Basic realm=")));
+    assert_eq!(
+        http::request(&lab.client(), lab::site(), &http::Request::get("/")).unwrap().status,
+        200
+    );
+}
+
+#[test]
 fn any_node_is_steered_from_any_and_all_have_one_audit_log() {
     let lab = start();
     let web = Api::new(&lab, "web01", PASSWORD);

@@ -46,6 +46,12 @@ pub(crate) fn url(name: &str) -> String {
     }
 }
 
+/// The style sheet, and the hash that tells it from others.
+pub(crate) fn style() -> Option<(&'static str, &'static [u8])> {
+    let style = ASSETS.iter().find(|a| a.name == "bramble.css")?;
+    Some((&style.hash, style.bytes))
+}
+
 pub(crate) async fn serve(
     Path((hash, name)): Path<(String, String)>,
     headers: HeaderMap,

@@ -255,13 +255,7 @@ async fn let_in(
     }
     if let Door::Program = door {
         if let Some(given) = request.headers.get(header::AUTHORIZATION) {
-            let (actor, read_only) = match bearer(given) {
-                Some(token) => with_token(app, token, address).await?,
-                None => {
-                    program(app, given, &stored, address).await?;
-                    (Actor::Password { address }, false)
-                }
-            };
+            let (actor, read_only) = credential(app, given, &stored, address).await?;
             let csrf = String::new();
             // What asks for the password once more is for people; a program has given all it has.
             return Ok(Visitor { address, csrf, session: false, proven: true, actor, read_only });
@@ -300,6 +294,20 @@ pub(crate) async fn resume(
         Use::Over => return None,
     }
     Some(signed_in)
+}
+
+/// Whose the credential of an `Authorization` is, and whether they may only look.
+pub(crate) async fn credential(
+    app: &App,
+    given: &HeaderValue,
+    stored: &str,
+    address: IpAddr,
+) -> Result<(Actor, bool), Response> {
+    if let Some(token) = bearer(given) {
+        return with_token(app, token, address).await;
+    }
+    program(app, given, stored, address).await?;
+    Ok((Actor::Password { address }, false))
 }
 
 /// A program's `Authorization: Basic`.
@@ -403,8 +411,8 @@ pub(crate) fn encode(text: &str) -> String {
         .collect()
 }
 
-fn unauthorized(text: &'static str) -> Response {
-    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"Bramble\", charset=\"UTF-8\"")];
+pub(crate) fn unauthorized(text: &'static str) -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, model::ADMIN_CHALLENGE)];
     (StatusCode::UNAUTHORIZED, challenge, text).into_response()
 }
 

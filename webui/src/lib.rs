@@ -48,10 +48,11 @@ mod view;
 mod words;
 
 pub use pages::notices::PREFIX as NOTICE;
+pub use pages::stats::frontend::Statistics;
 pub use password::hash_password;
 pub use ports::{
     AccessLog, AddressProbe, Adoption, Answer, Audit, Credentials, Failover, FailoverFuture,
     Journal, MirrorApproval, NetworkTrials, Ports, Probes, Radio, Remote, SessionRows, System,
     Tokens,
 };
-pub use serve::{router, serve};
+pub use serve::{AdminPage, router, serve};

@@ -9,7 +9,7 @@ use std::thread;
 use tokio::sync::{Semaphore, oneshot};
 
 /// The only account.
-pub(crate) const USER: &str = "admin";
+pub(crate) const USER: &str = model::ADMIN_USER;
 /// Shortest and longest password, in characters and in bytes.
 pub(crate) const SHORTEST: usize = 10;
 pub(crate) const LONGEST: usize = 128;

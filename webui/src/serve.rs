@@ -3,6 +3,7 @@
 use crate::app::{App, lock};
 use crate::audit;
 use crate::gate::{Local, Peer};
+use crate::pages::stats::frontend::Statistics;
 use crate::ports::Ports;
 use crate::router::routes;
 use axum::Router;
@@ -65,9 +66,42 @@ impl Drop for Place {
     }
 }
 
+/// The admin page, before it is served.
+#[derive(Clone)]
+pub struct AdminPage {
+    app: App,
+    shutdown: Shutdown,
+}
+
+impl std::fmt::Debug for AdminPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminPage")
+    }
+}
+
+impl AdminPage {
+    /// Everything but the connections.
+    pub fn new(ports: Ports, shutdown: Shutdown) -> Self {
+        Self { app: App::new(ports, Some(shutdown.clone())), shutdown }
+    }
+
+    /// The statistics that frontends show: the same password, with the same patience for guesses.
+    pub fn statistics(&self) -> Statistics {
+        Statistics::new(self.app.clone())
+    }
+
+    /// Serves the admin port until it is time to stop.
+    pub async fn serve(self, listener: TcpListener) {
+        serve_app(listener, self.app, self.shutdown).await;
+    }
+}
+
 /// Serves the admin port until it is time to stop.
 pub async fn serve(listener: TcpListener, ports: Ports, shutdown: Shutdown) {
-    let app = App::new(ports, Some(shutdown.clone()));
+    AdminPage::new(ports, shutdown).serve(listener).await;
+}
+
+async fn serve_app(listener: TcpListener, app: App, shutdown: Shutdown) {
     let router = routes(&app);
     let places = Places::default();
     let mut connections = JoinSet::new();

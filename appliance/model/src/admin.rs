@@ -7,6 +7,10 @@ use std::net::Ipv4Addr;
 
 /// The port of the admin page on every node.
 pub const ADMIN_PORT: u16 = 1936;
+/// The only account, of the admin page and wherever its password is asked for.
+pub const ADMIN_USER: &str = "admin";
+/// How its password is asked for (RFC 7617 2).
+pub const ADMIN_CHALLENGE: &str = "Basic realm=\"Bramble\", charset=\"UTF-8\"";
 /// The cookie of a session on the admin page. Browsers know no ports for cookies: every site on an
 /// address of this cluster would be sent it, were it not taken out on the way.
 pub const SESSION_COOKIE: &str = "bramble_sid";

@@ -8,7 +8,7 @@ use crate::net::Bind;
 use crate::persistence::{PersistCookie, StickOn, StickTable};
 use crate::rules::Rule;
 use crate::server::Server;
-use crate::text::Name;
+use crate::text::{Name, StatsUri};
 use crate::tracking::TrackTable;
 use crate::units::Millis;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,11 @@ pub struct Frontend {
     /// Mode tcp: longest wait for the visitor's first bytes, where `balance rdp-cookie` looks at
     /// them (HAProxy `tcp-request inspect-delay`).
     pub inspect_delay: Millis,
+    /// Where this frontend shows the balancer's statistics, to who knows the password of the admin
+    /// page (HAProxy `stats uri` with `stats auth`). None: nowhere.
+    pub stats_uri: Option<StatsUri>,
+    /// The page there loads itself again after so long (HAProxy `stats refresh`); never by default.
+    pub stats_refresh: Option<Millis>,
 }
 
 impl Default for Frontend {
@@ -98,6 +103,8 @@ impl Default for Frontend {
             timeout_tarpit: Millis::seconds(5),
             timeout_client_fin: None,
             inspect_delay: Millis::seconds(5),
+            stats_uri: None,
+            stats_refresh: None,
         }
     }
 }

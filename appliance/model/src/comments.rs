@@ -134,6 +134,16 @@ const COMMENTS: &[(&str, &str, &str)] = &[
         "inspect_delay",
         "Mode tcp: longest wait for the first bytes, where balance rdp-cookie looks at them.",
     ),
+    (
+        "frontends",
+        "stats_uri",
+        "Where it shows statistics, for example \"/haproxy?stats\", to who knows the admin page's password. Left out: nowhere.",
+    ),
+    (
+        "frontends",
+        "stats_refresh",
+        "The statistics there load themselves again after so long. Left out: never.",
+    ),
     ("backends", "name", "Its name. \"webservers\" exists by itself once there is a web server."),
     ("backends", "mode", "http, tcp or udp, as its frontends."),
     (

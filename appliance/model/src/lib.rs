@@ -38,6 +38,7 @@ pub mod session;
 mod settings;
 mod site;
 mod slot;
+pub mod statistics;
 pub mod status;
 mod text;
 pub mod token;
@@ -47,7 +48,10 @@ mod virtual_router;
 mod visit;
 mod wifi;
 
-pub use admin::{ADMIN_PORT, Admin, NODE_PORT, SESSION_COOKIE, SETUP_ADDRESS, SETUP_PREFIX};
+pub use admin::{
+    ADMIN_CHALLENGE, ADMIN_PORT, ADMIN_USER, Admin, NODE_PORT, SESSION_COOKIE, SETUP_ADDRESS,
+    SETUP_PREFIX,
+};
 pub use balance::{Balance, HashFunction, HashMethod, HashType, UriPart};
 pub use balancing::{Backend, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend, Mode, RetryOn};
 pub use certificate::{Certificate, CertificateFacts, Pem, TlsVersion};

@@ -34,6 +34,8 @@
 //! (`http2`) becomes one client for each of its streams, whose bytes are HTTP/1.1 again: there is
 //! one parser, and one way from there.
 //!
+//! A frontend may show the statistics (`statistics`); who draws them is joined to it from outside.
+//!
 //! It never touches the disk: the access log goes to a writer it is given.
 
 mod access;
@@ -71,6 +73,7 @@ mod runner;
 mod shared;
 mod splice;
 mod standing;
+mod statistics;
 mod status;
 mod stream;
 mod tcp;
@@ -84,6 +87,7 @@ mod visits;
 mod worker;
 
 pub use error::StartError;
+pub use statistics::Statistics;
 
 use control::{Preflight, Reporter, Shutdown, SnapshotReceiver};
 use model::Name;
@@ -197,6 +201,12 @@ impl Handle {
     pub fn paths(&self) -> Vec<model::charts::Paths> {
         let config = self.0.shared.config();
         config.frontends.iter().map(|f| f.live.paths.read(&f.settings.name)).collect()
+    }
+
+    /// Has the statistics page of frontends (HAProxy `stats uri`) drawn there, by whoever comes
+    /// first; until then it is answered with 503.
+    pub fn join_statistics(&self, page: Arc<dyn Statistics>) {
+        self.0.shared.statistics.join(page);
     }
 
     /// Breaks off the requests under way at a server (HAProxy `shutdown sessions server`); false

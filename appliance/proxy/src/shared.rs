@@ -3,6 +3,7 @@
 use crate::access::AccessLog;
 use crate::config::{Config, Registry};
 use crate::live::{Counter, Gauge, Rate, lock};
+use crate::statistics::Desk;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     /// The process is about to end: idle connections go, the others finish.
     pub(crate) draining: AtomicBool,
     pub(crate) access: AccessLog,
+    /// The statistics page that frontends show.
+    pub(crate) statistics: Desk,
     beats: Vec<AtomicU64>,
     /// This node balances.
     pub(crate) active: AtomicBool,
@@ -65,6 +68,7 @@ impl Shared {
             accept_errors: Counter::default(),
             draining: AtomicBool::new(false),
             access: AccessLog::default(),
+            statistics: Desk::default(),
             beats: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             active: AtomicBool::new(false),
         }

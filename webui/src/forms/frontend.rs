@@ -30,6 +30,8 @@ pub(crate) struct FrontendForm {
     pub(crate) timeout_tarpit: Field,
     pub(crate) timeout_client_fin: Field,
     pub(crate) inspect_delay: Field,
+    pub(crate) stats_uri: Field,
+    pub(crate) stats_refresh: Field,
 }
 
 impl Form for FrontendForm {
@@ -62,6 +64,8 @@ impl Form for FrontendForm {
             ("timeout_tarpit", &mut self.timeout_tarpit),
             ("timeout_client_fin", &mut self.timeout_client_fin),
             ("inspect_delay", &mut self.inspect_delay),
+            ("stats_uri", &mut self.stats_uri),
+            ("stats_refresh", &mut self.stats_refresh),
         ]
     }
 
@@ -87,6 +91,8 @@ impl Form for FrontendForm {
         self.timeout_tarpit.set(frontend.timeout_tarpit);
         self.timeout_client_fin.set_option(frontend.timeout_client_fin);
         self.inspect_delay.set(frontend.inspect_delay);
+        self.stats_uri.set_option(frontend.stats_uri.as_ref());
+        self.stats_refresh.set_option(frontend.stats_refresh);
     }
 
     fn part(&self, settings: &Settings) -> Option<Frontend> {
@@ -148,6 +154,7 @@ impl TryFrom<&mut FrontendForm> for Edit {
         let stick_table = form.stick_table.optional();
         let client_fin = form.timeout_client_fin.optional();
         let inspect_delay = form.inspect_delay.optional();
+        let (stats_uri, stats_refresh) = (form.stats_uri.optional(), form.stats_refresh.optional());
         frontend.enabled = form.enabled.on();
         frontend.forwardfor = form.forwardfor.on();
         frontend.httplog = form.httplog.on();
@@ -170,6 +177,8 @@ impl TryFrom<&mut FrontendForm> for Edit {
         frontend.timeout_client_fin = client_fin.ok_or(Invalid)?;
         let plain = Frontend::default().inspect_delay;
         frontend.inspect_delay = inspect_delay.ok_or(Invalid)?.unwrap_or(plain);
+        frontend.stats_uri = stats_uri.ok_or(Invalid)?;
+        frontend.stats_refresh = stats_refresh.ok_or(Invalid)?;
         if form.name.error.is_some() || form.bind.error.is_some() {
             return Err(Invalid);
         }

@@ -315,6 +315,8 @@ async fn frontends_backends_servers_and_sites_by_form() {
         ("timeout_tarpit", "10s"),
         ("timeout_client_fin", "2s"),
         ("inspect_delay", "3s"),
+        ("stats_uri", "/haproxy?stats"),
+        ("stats_refresh", "10s"),
     ];
     let done =
         browser.post("/balancing/frontends/new", "/balancing/frontends/new", &frontend).await;
@@ -329,6 +331,17 @@ async fn frontends_backends_servers_and_sites_by_form() {
     let seconds = |s| Some(model::Millis::seconds(s));
     let front = &found.frontend;
     assert_eq!((front.timeout_client_fin, front.inspect_delay.0), (seconds(2), 3000));
+    assert_eq!(front.stats_refresh, seconds(10));
+    assert_eq!(front.stats_uri.as_ref().map(model::StatsUri::as_str), Some("/haproxy?stats"));
+    // An address that is none is said at its field, and nothing that was typed is lost.
+    for (wrong, words) in [("haproxy?stats", "is a path such as"), ("/.well-known/s", "well-known")]
+    {
+        let bad = with(&frontend, &[("revision", "3"), ("name", "bad"), ("stats_uri", wrong)]);
+        let page = browser.post("/balancing/frontends/new", "/balancing/frontends/new", &bad).await;
+        assert_eq!(page.status, 422);
+        assert!(page.text().contains("id=\"stats_uri-e\""), "{}", page.text());
+        assert!(page.text().contains(words) && page.text().contains(wrong), "{}", page.text());
+    }
     assert_eq!((api.backend.timeout_server_fin, api.backend.timeout_tunnel.0), (seconds(5), 0));
     assert_eq!((api.fullconn, api.servers[1].minconn, api.servers[1].maxconn), (30, 3, 9));
     assert!(api.servers[1].backup && api.servers[1].weight.get() == 5);

@@ -4,6 +4,7 @@ use crate::browser::{Browser, PASSWORD, basic};
 use crate::support;
 use axum::body::Body;
 use http::Request;
+use model::statistics::{Answer, Asked};
 
 async fn get(browser: &mut Browser, path: &str) -> crate::browser::Answer {
     let request = Request::get(path).header("authorization", basic(PASSWORD));
@@ -328,4 +329,116 @@ async fn charts_and_paths_for_programs_and_pages() {
     ] {
         assert!(page.text().contains(part), "{part}");
     }
+}
+
+/// The page of a frontend as the balancer asks for it.
+fn asked(rest: &str, authorization: &str) -> Asked {
+    Asked {
+        frontend: "http-in".parse().unwrap(),
+        home: "/haproxy?stats".to_owned(),
+        rest: rest.to_owned(),
+        form: false,
+        authorization: authorization.to_owned(),
+        from: [192, 0, 2, 7].into(),
+        refresh: None,
+    }
+}
+
+fn field<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    answer.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+fn text(answer: &Answer) -> String {
+    String::from_utf8(answer.body.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_frontends_page_shows_everything_and_changes_nothing() {
+    let (node, _) = node("lbmaster").await;
+    let (_trigger, shutdown) = control::Shutdown::new();
+    let page = webui::AdminPage::new(node.ports.clone(), shutdown).statistics();
+    let good = basic(PASSWORD);
+    let csv = page.answer(asked(";csv;norefresh", &good)).await;
+    assert_eq!(csv.status, 200);
+    assert!(text(&csv).starts_with("# pxname,svname,") && text(&csv).lines().count() == 7);
+    assert_eq!(text(&page.answer(asked(";csv;scope=http", &good)).await).lines().count(), 2);
+    let json = page.answer(asked(";json", &good)).await;
+    assert_eq!(field(&json, "content-type"), Some("application/json"));
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&json.body).unwrap()[0][0]["field"]["name"],
+        "pxname"
+    );
+
+    let html =
+        page.answer(Asked { refresh: Some(model::Millis(7_000)), ..asked(";up", &good) }).await;
+    assert_eq!(html.status, 200);
+    assert_eq!(field(&html, "refresh"), Some("7; url=/haproxy?stats;up"));
+    assert!(field(&html, "content-security-policy").unwrap().contains("frame-ancestors 'none'"));
+    assert_eq!(field(&html, "content-length"), None, "the balancer's affair");
+    assert_eq!(field(&html, "set-cookie"), None, "there is no session");
+    let shown = text(&html);
+    for part in
+        ["web01-eth", "LbTot", "/haproxy?stats;csv;norefresh", "/haproxy?stats;up;norefresh"]
+    {
+        assert!(shown.contains(part), "{part}");
+    }
+    // Nothing leads to the admin page's own addresses, and there is nothing to submit.
+    for part in ["<form", "<input", "csrf", "href=\"/stats", "/static/", "<script"] {
+        assert!(!shown.contains(part), "{part}");
+    }
+    let still =
+        page.answer(Asked { refresh: Some(model::Millis(7_000)), ..asked(";norefresh", &good) });
+    assert_eq!(field(&still.await, "refresh"), None);
+    let style =
+        shown.split("href=\"/haproxy?stats;style=").nth(1).unwrap().split('"').next().unwrap();
+    let style = page.answer(asked(&format!(";style={style}"), &good)).await;
+    assert_eq!(field(&style, "content-type"), Some("text/css; charset=utf-8"));
+    assert!(text(&style).contains(".s-going-up"));
+
+    let form = page.answer(Asked { form: true, ..asked(";up", &good) }).await;
+    assert_eq!((form.status, field(&form, "location")), (303, Some("/haproxy?stats;up;st=DENY")));
+    let told = text(&page.answer(asked(";st=DENY", &good)).await);
+    assert!(told.contains("Nothing is changed here."));
+}
+
+#[tokio::test]
+async fn a_frontends_page_is_closed_without_the_password() {
+    let node = support::node("lbmaster", support::demo::settings());
+    let (_trigger, shutdown) = control::Shutdown::new();
+    let page = || webui::AdminPage::new(node.ports.clone(), shutdown.clone()).statistics();
+    let nobody = page().answer(asked(";csv", &basic(PASSWORD))).await;
+    assert_eq!(nobody.status, 401, "nobody has claimed this node");
+    assert!(text(&nobody).contains("no password yet"));
+    Browser::new(&node).claim().await;
+    // The one that was asked before still remembers, for a second, that there was no password.
+    let page = page();
+
+    let closed = |answer: &Answer| {
+        assert_eq!(answer.status, 401);
+        assert!(field(answer, "www-authenticate").unwrap().starts_with("Basic realm="));
+        assert!(!text(answer).contains("pxname"));
+    };
+    let mut guesser = asked(";csv", &basic("wrong password"));
+    for given in [
+        String::new(),
+        "Basic !!!".to_owned(),
+        "Digest x".to_owned(),
+        "Bearer nothing".to_owned(),
+        "a\nb".to_owned(),
+    ] {
+        closed(&page.answer(Asked { from: [192, 0, 2, 8].into(), ..asked(";csv", &given) }).await);
+    }
+    // Guesses are slowed down as they are on the admin page.
+    let mut answers = Vec::new();
+    for _ in 0..8 {
+        answers.push(page.answer(guesser.clone()).await);
+    }
+    closed(&answers[0]);
+    let slowed = answers.last().unwrap();
+    assert_eq!(slowed.status, 429);
+    assert!(field(slowed, "retry-after").is_some());
+    guesser.authorization = basic(PASSWORD);
+    assert_eq!(page.answer(guesser.clone()).await.status, 429, "the right one waits, too");
+    guesser.from = [192, 0, 2, 9].into();
+    assert_eq!(page.answer(guesser).await.status, 200);
 }

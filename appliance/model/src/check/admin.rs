@@ -6,7 +6,7 @@ use crate::units::Millis;
 
 const SHORTEST_SESSION: Millis = Millis::seconds(60);
 const MAX_HOSTS: usize = 16;
-const SHORTEST_REFRESH: Millis = Millis::seconds(1);
+pub(super) const SHORTEST_REFRESH: Millis = Millis::seconds(1);
 /// Where pages and resources begin: the statistics cannot be there as well.
 const PAGES: [&str; 41] = [
     "",

@@ -1,6 +1,7 @@
 //! Frontends, backends and servers.
 
 use super::Problems;
+use super::admin::SHORTEST_REFRESH;
 use super::sites::reserved;
 use crate::admin::{ADMIN_PORT, NODE_PORT};
 use crate::balancing::{Backend, Frontend, Mode};
@@ -82,6 +83,35 @@ fn fields(all: &Settings, frontend: &Frontend, path: &str, problems: &mut Proble
         if let Some(value) = value {
             positive(problems, format!("{path}.{name}"), value);
         }
+    }
+    statistics(frontend, path, problems);
+}
+
+/// The statistics page of a frontend.
+fn statistics(frontend: &Frontend, path: &str, problems: &mut Problems) {
+    let Some(uri) = &frontend.stats_uri else {
+        if frontend.stats_refresh.is_some() {
+            let problem = "there is no statistics page that could load itself; give its address as stats_uri, too";
+            problems.add(format!("{path}.stats_refresh"), problem);
+        }
+        return;
+    };
+    if frontend.mode != Mode::Http {
+        problems.add(
+            format!("{path}.stats_uri"),
+            "only a frontend in mode http can show the statistics",
+        );
+    }
+    // What certificates are proved by must stay reachable (RFC 8615, RFC 8555 8.3).
+    if uri.as_str().starts_with("/.well-known") {
+        problems.add(
+            format!("{path}.stats_uri"),
+            "what is below /.well-known is asked for by programs of others; choose another path, such as /haproxy?stats",
+        );
+    }
+    if frontend.stats_refresh.is_some_and(|every| every < SHORTEST_REFRESH) {
+        let problem = format!("at least {SHORTEST_REFRESH}, or nothing");
+        problems.add(format!("{path}.stats_refresh"), problem);
     }
 }
 

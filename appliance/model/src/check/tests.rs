@@ -86,6 +86,28 @@ fn frontend(bind: &str) -> crate::Frontend {
 }
 
 #[test]
+fn a_frontend_shows_statistics_where_nothing_else_is() {
+    let with = |edit: &dyn Fn(&mut crate::Frontend)| {
+        broken(|s| {
+            let mut front = frontend("floating:8080");
+            front.stats_uri = "/haproxy?stats".parse().ok();
+            edit(&mut front);
+            s.frontends.push(front);
+        })
+    };
+    assert_eq!(with(&|_| {}), [""; 0]);
+    assert_eq!(with(&|f| f.stats_refresh = Some(crate::Millis(5000))), [""; 0]);
+    let (uri, refresh) = ("frontends[0].stats_uri", "frontends[0].stats_refresh");
+    assert_eq!(with(&|f| f.stats_refresh = Some(crate::Millis(5))), [refresh]);
+    assert_eq!(with(&|f| f.stats_uri = "/.well-known/x".parse().ok()), [uri]);
+    let alone = |f: &mut crate::Frontend| {
+        (f.stats_uri, f.stats_refresh) = (None, Some(crate::Millis(5000)));
+    };
+    assert_eq!(with(&alone), [refresh]);
+    assert!(with(&|f| f.mode = crate::Mode::Tcp).contains(&uri.to_owned()));
+}
+
+#[test]
 fn certificates_are_named_whole_and_there() {
     let block = |label| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
     let good = crate::Certificate {

@@ -15,9 +15,11 @@ use crate::persist::{self, Aftermath, Keep, Plan};
 use crate::request::Repeat;
 use crate::rules::{self, Facts, Prepared, Verdict};
 use crate::shared::Shared;
+use crate::statistics;
 use crate::track::Tracked;
 use crate::tries::{NoPlace, Tries};
 use connect::find;
+use model::statistics::Asked;
 use model::{CookieMode, PersistCookie};
 use outcome::{Finish, relay};
 use std::ops::ControlFlow;
@@ -47,6 +49,8 @@ struct Story {
     bytes: u64,
     /// What the visitor's cookie was worth, and what became of the server's, where there are any.
     cookies: Option<[u8; 2]>,
+    /// It was answered with the statistics page.
+    statistics: bool,
 }
 
 /// Serves one request.
@@ -56,10 +60,19 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
     frontend.live.requests.up();
     frontend.live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
     let mut story = Story::default();
-    let ruled = rule(client, &frontend, &mut ticket);
-    let backend = ruled.backend.or_else(|| frontend.backend.clone());
-    let intercepted = !matches!(ruled.verdict, Verdict::Pass);
+    let mut ruled = rule(client, &frontend, &mut ticket);
+    let mut intercepted = !matches!(ruled.verdict, Verdict::Pass);
+    let statistics = if intercepted { None } else { statistics::asked(client, &frontend, &ticket) };
+    intercepted |= statistics.is_some();
+    if frontend.settings.stats_uri.is_some() {
+        statistics::keep_password(&mut ticket.head);
+    }
+    let backend = ruled.backend.take().or_else(|| frontend.backend.clone());
     let (after, termination, counts) = match &backend {
+        _ if statistics.is_some() => {
+            let after = show_statistics(client, &ticket, &mut story, statistics).await;
+            (after, Termination::LOCAL, [0, 0])
+        }
         _ if intercepted => {
             let (after, termination) = intercept(client, &ticket, &mut story, ruled.verdict).await;
             (after, termination, [0, 0])
@@ -167,6 +180,31 @@ async fn intercept(
         }
         Verdict::Pass => (After::KeepAlive, Termination::NORMAL),
     }
+}
+
+/// Answers with the statistics page.
+async fn show_statistics(
+    client: &mut Client,
+    ticket: &Ticket,
+    story: &mut Story,
+    asked: Option<Asked>,
+) -> After {
+    client.frontend.live.intercepted.up();
+    story.statistics = true;
+    let (stay, after) = may_stay(client, ticket);
+    let mut out = client.worker.buffer();
+    let how = (!stay, ticket.request.is_head);
+    let shared = Arc::clone(&client.worker.shared);
+    let status = match asked {
+        Some(asked) => statistics::put(&shared.statistics, asked, how, &mut out).await,
+        None => None,
+    };
+    let Some(status) = status else {
+        return give_up(client, ticket, story, 503).await;
+    };
+    story.status = Some(status);
+    story.bytes += client.send(out).await;
+    after
 }
 
 /// Tries servers until one has answered or none is left to try.
@@ -349,6 +387,7 @@ fn write_log(
     }
     let name = frontend.settings.name.as_str();
     let server = backend.zip(story.tries.server).and_then(|(b, i)| b.servers.get(i));
+    let nobody = if story.statistics { "<STATS>" } else { "<NOSRV>" };
     let shared: &Shared = &client.worker.shared;
     client.log(&Line {
         client: client.peer,
@@ -356,7 +395,7 @@ fn write_log(
         frontend: name,
         tls: client.tls,
         backend: backend.map_or(name, |b| b.settings.name.as_str()),
-        server: server.map_or("<NOSRV>", |s| s.name.as_str()),
+        server: server.map_or(nobody, |s| s.name.as_str()),
         request: Some(ticket.received - ticket.began),
         response: story.response_ms,
         total: client.worker.now() - ticket.began,

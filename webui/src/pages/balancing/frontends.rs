@@ -24,6 +24,7 @@ struct FrontendPage {
     default_one: bool,
     rules_open: bool,
     expert_open: bool,
+    stats_open: bool,
 }
 
 fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> PageResult {
@@ -57,6 +58,10 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
             || form.rules.error.is_some()
             || form.stick_table.error.is_some()
             || form.rules.now.is_some(),
+        stats_open: !form.stats_uri.value.is_empty()
+            || [&form.stats_uri, &form.stats_refresh]
+                .iter()
+                .any(|f| f.error.is_some() || f.now.is_some()),
         expert_open: experts.iter().any(|f| f.error.is_some() || f.now.is_some()),
         certificates: snapshot.settings.certificates.iter().map(|c| c.name.to_string()).collect(),
         versions: TlsVersion::ALL.iter().map(|v| (v.to_string(), v.to_string())).collect(),

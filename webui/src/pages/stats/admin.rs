@@ -36,6 +36,7 @@ pub(super) fn words(code: &str) -> Option<(bool, &'static str)> {
         "PART" => (false, "Action partially processed. Some server names are unknown."),
         "ERRP" => (false, "Action not processed: tick at least one server and choose an action."),
         "UNKN" => (false, "Action not processed: there is no such backend, server or action."),
+        "DENY" => (false, "Nothing is changed here. Change states on the admin page, port 1936."),
         "ERRV" => (false, "Action not processed: the settings that follow from it are not valid."),
         _ => return None,
     })

@@ -5,6 +5,7 @@
 //! the session, or a forgotten page would keep it alive.
 
 pub(crate) mod admin;
+pub(crate) mod frontend;
 mod options;
 mod table;
 
@@ -21,7 +22,7 @@ use askama::Template;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
-use model::status::stat;
+use model::status::{ProxyStatus, stat};
 use model::{Role, Settings};
 
 /// The page where it always is.
@@ -107,34 +108,33 @@ pub(crate) async fn show(ctx: Ctx, uri: Uri) -> PageResult {
     let proxy = own.proxy.clone().map(|p| options.apply(p));
     let here = proxy.is_some();
     let proxy = proxy.unwrap_or_default();
+    match for_programs(options.format, &proxy) {
+        Some(response) => Ok(response),
+        None => html(&ctx, home, &options, here.then_some(proxy)),
+    }
+}
+
+/// Everything in a form for programs; None where the page is asked for.
+fn for_programs(format: Format, proxy: &ProxyStatus) -> Option<Response> {
     let plain = "text/plain; charset=utf-8";
-    let (kind, text) = match options.format {
-        Format::Html => return html(&ctx, home, &options, here.then_some(proxy)),
-        Format::Csv => (plain, stat::csv(&proxy)),
-        Format::Typed => (plain, stat::typed(&proxy)),
-        Format::Json => ("application/json", stats_json::json(&proxy)),
+    let (kind, text) = match format {
+        Format::Html => return None,
+        Format::Csv => (plain, stat::csv(proxy)),
+        Format::Typed => (plain, stat::typed(proxy)),
+        Format::Json => ("application/json", stats_json::json(proxy)),
         Format::Schema => ("application/json", stats_json::schema()),
     };
     let head = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache, no-store")];
-    Ok((head, text).into_response())
+    Some((head, text).into_response())
 }
 
-fn html(
-    ctx: &Ctx,
-    home: &str,
-    options: &Options,
-    proxy: Option<model::status::ProxyStatus>,
-) -> PageResult {
+fn html(ctx: &Ctx, home: &str, options: &Options, proxy: Option<ProxyStatus>) -> PageResult {
     let snapshot = ctx.snapshot();
     let own = ctx.app.ports.board.own();
     let here = proxy.is_some();
     let proxy = proxy.unwrap_or_default();
-    let every = snapshot.settings.admin.stats_refresh.map_or(0, |every| every.0.div_ceil(1000));
-    let with = |change: fn(&mut Options)| {
-        let mut other = options.clone();
-        change(&mut other);
-        other.behind(home)
-    };
+    let every = snapshot.settings.admin.stats_refresh.map_or(0, seconds);
+    let with = |change| options.with(change).behind(home);
     let refreshes = every > 0 && !options.norefresh;
     // A program's credential opens the page too; then there is no session its links would need.
     let drawn = page(&Stats {
@@ -174,6 +174,11 @@ fn html(
         }
         response
     })
+}
+
+/// As long as that in whole seconds, as a page that loads itself wants it.
+const fn seconds(every: model::Millis) -> u32 {
+    every.0.div_ceil(1000)
 }
 
 fn balancers(settings: &Settings, own: &str) -> String {

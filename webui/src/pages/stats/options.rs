@@ -59,6 +59,13 @@ impl Options {
         options
     }
 
+    /// The same with something else.
+    pub(super) fn with(&self, change: fn(&mut Self)) -> Self {
+        let mut other = self.clone();
+        change(&mut other);
+        other
+    }
+
     /// These options behind an address; with the others as they are.
     pub(super) fn behind(&self, address: &str) -> String {
         let mut text = address.to_owned();
