@@ -57,6 +57,12 @@ pub struct Frontend {
     pub forwardfor: bool,
     /// Write an access log (HAProxy `option httplog`).
     pub httplog: bool,
+    /// Connections without a byte are not logged (HAProxy `option dontlognull`, which Debian's
+    /// settings have on): port scans, monitors and browsers that connect ahead.
+    pub dontlognull: bool,
+    /// Connections without a byte are no errors and get no answer (HAProxy
+    /// `option http-ignore-probes`).
+    pub http_ignore_probes: bool,
     /// Longest silence of a visitor, and in mode udp of both sides (HAProxy `timeout client`, nginx
     /// `proxy_timeout`).
     pub timeout_client: Millis,
@@ -97,6 +103,8 @@ impl Default for Frontend {
             maxconn: 2000,
             forwardfor: true,
             httplog: true,
+            dontlognull: true,
+            http_ignore_probes: false,
             timeout_client: Millis::seconds(50),
             timeout_http_request: Millis::seconds(10),
             timeout_http_keep_alive: Millis::seconds(10),

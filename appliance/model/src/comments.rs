@@ -120,6 +120,12 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ("frontends", "maxconn", "Concurrent connections; more wait in the kernel."),
     ("frontends", "forwardfor", "Add X-Forwarded-For with the visitor's address."),
     ("frontends", "httplog", "Write an access log line for each request."),
+    ("frontends", "dontlognull", "Connections without a byte are not logged."),
+    (
+        "frontends",
+        "http_ignore_probes",
+        "Connections without a byte are no errors and get no answer; off: 400, 408, counted.",
+    ),
     ("frontends", "timeout_client", "Longest silence of a visitor."),
     ("frontends", "timeout_http_request", "Longest time for a whole request head."),
     ("frontends", "timeout_http_keep_alive", "Longest silence between two requests."),

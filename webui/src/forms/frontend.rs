@@ -24,6 +24,8 @@ pub(crate) struct FrontendForm {
     pub(crate) maxconn: Field,
     pub(crate) forwardfor: Field,
     pub(crate) httplog: Field,
+    pub(crate) dontlognull: Field,
+    pub(crate) http_ignore_probes: Field,
     pub(crate) timeout_client: Field,
     pub(crate) timeout_http_request: Field,
     pub(crate) timeout_http_keep_alive: Field,
@@ -58,6 +60,8 @@ impl Form for FrontendForm {
             ("maxconn", &mut self.maxconn),
             ("forwardfor", &mut self.forwardfor),
             ("httplog", &mut self.httplog),
+            ("dontlognull", &mut self.dontlognull),
+            ("http_ignore_probes", &mut self.http_ignore_probes),
             ("timeout_client", &mut self.timeout_client),
             ("timeout_http_request", &mut self.timeout_http_request),
             ("timeout_http_keep_alive", &mut self.timeout_http_keep_alive),
@@ -85,6 +89,8 @@ impl Form for FrontendForm {
         self.maxconn.set(frontend.maxconn);
         self.forwardfor.set_on(frontend.forwardfor);
         self.httplog.set_on(frontend.httplog);
+        self.dontlognull.set_on(frontend.dontlognull);
+        self.http_ignore_probes.set_on(frontend.http_ignore_probes);
         self.timeout_client.set(frontend.timeout_client);
         self.timeout_http_request.set(frontend.timeout_http_request);
         self.timeout_http_keep_alive.set(frontend.timeout_http_keep_alive);
@@ -158,6 +164,8 @@ impl TryFrom<&mut FrontendForm> for Edit {
         frontend.enabled = form.enabled.on();
         frontend.forwardfor = form.forwardfor.on();
         frontend.httplog = form.httplog.on();
+        frontend.dontlognull = form.dontlognull.on();
+        frontend.http_ignore_probes = form.http_ignore_probes.on();
         frontend.accept_proxy = form.accept_proxy.on();
         frontend.strict_sni = form.strict_sni.on();
         frontend.http2 = form.http2.on();

@@ -317,6 +317,7 @@ async fn frontends_backends_servers_and_sites_by_form() {
         ("inspect_delay", "3s"),
         ("stats_uri", "/haproxy?stats"),
         ("stats_refresh", "10s"),
+        ("http_ignore_probes", "on"),
     ];
     let done =
         browser.post("/balancing/frontends/new", "/balancing/frontends/new", &frontend).await;
@@ -332,6 +333,7 @@ async fn frontends_backends_servers_and_sites_by_form() {
     let front = &found.frontend;
     assert_eq!((front.timeout_client_fin, front.inspect_delay.0), (seconds(2), 3000));
     assert_eq!(front.stats_refresh, seconds(10));
+    assert_eq!((front.dontlognull, front.http_ignore_probes), (false, true));
     assert_eq!(front.stats_uri.as_ref().map(model::StatsUri::as_str), Some("/haproxy?stats"));
     // An address that is none is said at its field, and nothing that was typed is lost.
     for (wrong, words) in [("haproxy?stats", "is a path such as"), ("/.well-known/s", "well-known")]

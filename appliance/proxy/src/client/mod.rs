@@ -84,6 +84,10 @@ enum Next {
     Broken,
     /// It went away or stayed silent between requests.
     Idle,
+    /// It never asked for anything: it went away, or else was silent for too long.
+    Nothing {
+        gone: bool,
+    },
 }
 
 /// A place among the frontend's `maxconn`.
@@ -186,6 +190,7 @@ impl Client {
                 }
                 Next::Slow => self.refuse(408, Termination::CLIENT_SLOW, b"").await,
                 Next::Broken => self.refuse(400, Termination::CLIENT_REQUEST, b"").await,
+                Next::Nothing { gone } => self.refuse_nothing(gone).await,
                 Next::Idle => After::Close,
             };
             self.began = None;
@@ -331,8 +336,11 @@ impl Client {
                     }
                 }
                 Poll::Ready(_) => {
-                    let partial = !self.pending.is_empty();
-                    return Poll::Ready(if partial { Next::Broken } else { Next::Idle });
+                    return Poll::Ready(match self.pending.is_empty() {
+                        false => Next::Broken,
+                        true if self.first => Next::Nothing { gone: true },
+                        true => Next::Idle,
+                    });
                 }
                 Poll::Pending => break,
             }
@@ -346,7 +354,11 @@ impl Client {
         };
         self.timer.set(Some(from.saturating_add(u64::from(limit.0))));
         if self.timer.poll(cx, now).is_ready() {
-            return Poll::Ready(if self.began.is_some() { Next::Slow } else { Next::Idle });
+            return Poll::Ready(match (self.began, self.first) {
+                (Some(_), _) => Next::Slow,
+                (None, true) => Next::Nothing { gone: false },
+                (None, false) => Next::Idle,
+            });
         }
         if self.began.is_none() && worker.shared.draining.load(Relaxed) {
             // Who has only just agreed on TLS has its first request on the way.
@@ -400,8 +412,11 @@ impl Client {
                 }
                 self.worker.recycle(head);
                 self.worker.recycle(line);
-                // Empty lines before a request are no request yet.
-                if self.pending.iter().all(|b| b"\r\n".contains(b)) && self.pending.len() < 16 {
+                // Empty lines between requests are no request yet.
+                if !self.first
+                    && self.pending.iter().all(|b| b"\r\n".contains(b))
+                    && self.pending.len() < 16
+                {
                     self.began = None;
                     self.pending = Vec::new();
                 }

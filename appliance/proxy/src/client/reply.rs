@@ -24,6 +24,30 @@ impl Client {
         termination: Termination,
         line: &[u8],
     ) -> After {
+        let logged = self.frontend.settings.httplog;
+        self.refuse_and_log(status, termination, line, logged).await
+    }
+
+    /// Ends a connection on which nothing was ever asked for. As in HAProxy that is an error of the
+    /// visitor, unless `option http-ignore-probes` says otherwise.
+    pub(super) async fn refuse_nothing(&mut self, gone: bool) -> After {
+        let settings = &self.frontend.settings;
+        if settings.http_ignore_probes {
+            return After::Close;
+        }
+        let logged = settings.httplog && !settings.dontlognull;
+        let (status, termination) =
+            if gone { (400, Termination::CLIENT_REQUEST) } else { (408, Termination::CLIENT_SLOW) };
+        self.refuse_and_log(status, termination, b"", logged).await
+    }
+
+    async fn refuse_and_log(
+        &mut self,
+        status: u16,
+        termination: Termination,
+        line: &[u8],
+        logged: bool,
+    ) -> After {
         let now = self.worker.now();
         let live = &self.frontend.live;
         live.requests.up();
@@ -31,10 +55,13 @@ impl Client {
         live.traffic.status(status);
         if let Some(tracked) = &self.tracked {
             tracked.request(now);
-            tracked.error(now);
+            // Slow is not wrong (HAProxy counts no `http_err_cnt` for it).
+            if status != 408 {
+                tracked.error(now);
+            }
         }
         let bytes = self.answer(status, true, false).await;
-        if self.frontend.settings.httplog {
+        if logged {
             let began = self.began.unwrap_or(now);
             let name = self.frontend.settings.name.as_str();
             self.log(&Line {

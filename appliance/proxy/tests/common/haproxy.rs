@@ -45,7 +45,13 @@ impl Haproxy {
             .unwrap_or_else(|e| unreachable!("the package haproxy must be installed: {e}"));
         let mut this = Self { port, child, directory };
         let end = Instant::now() + PATIENCE;
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        // It binds its command socket after the others. One connection finds it there, no more:
+        // tests that count know of one.
+        let there = |this: &Self| {
+            this.directory.join("sock").exists()
+                && std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        };
+        while !there(&this) {
             let ended = this.child.try_wait().unwrap();
             let mut why = String::new();
             if ended.is_some() {

@@ -42,6 +42,8 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
     }
     let experts = [
         &form.maxconn,
+        &form.dontlognull,
+        &form.http_ignore_probes,
         &form.timeout_client,
         &form.timeout_http_request,
         &form.timeout_http_keep_alive,
