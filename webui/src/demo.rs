@@ -257,6 +257,8 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
             req_rate_max: 120,
             dcon: 0,
             intercepted: 0,
+            eint: 0,
+            wrew: 0,
         })
         .collect();
     let next = u32::try_from(frontends.len()).unwrap_or(0) + 1;
@@ -273,6 +275,8 @@ fn proxy(effective: &model::Effective) -> ProxyStatus {
             slim: 200,
             cookie: None,
             econ: 0,
+            eint: 0,
+            wrew: 0,
             lastchg: 11_520,
             downtime: 0,
             chkdown: 0,
@@ -339,6 +343,8 @@ fn server(sid: u32, s: &model::DerivedServer, check: &model::Check) -> ServerSta
         },
         http: HttpCounters { hrsp_2xx: 4_560, hrsp_3xx: 228, hrsp_4xx: 8, ..Default::default() },
         econ: 0,
+        eint: 0,
+        wrew: 0,
         eresp: 0,
         wretr: 0,
         wredis: 0,

@@ -160,6 +160,23 @@ impl Traffic {
     }
 }
 
+/// What went wrong here, and not with a visitor or a server.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Requests that came to nothing by it (HAProxy `eint`).
+    pub(crate) internal: Counter,
+    /// Fields that rules could not write (HAProxy `wrew`).
+    pub(crate) rewrites: Counter,
+}
+
+impl Faults {
+    /// Rules would have made a head too long, and the request ends with that.
+    pub(crate) fn no_room(&self) {
+        self.internal.up();
+        self.rewrites.up();
+    }
+}
+
 /// A frontend's state.
 #[derive(Debug, Default)]
 pub(crate) struct FrontendLive {
@@ -175,6 +192,7 @@ pub(crate) struct FrontendLive {
     pub(crate) visitors: Visitors,
     /// Requests that a rule has answered in another way.
     pub(crate) intercepted: Counter,
+    pub(crate) faults: Faults,
     /// What is asked for most.
     pub(crate) paths: PathCounts,
     /// Wakes who waits for a connection to end because there are `maxconn`.
@@ -224,6 +242,7 @@ impl Uptime {
 pub(crate) struct BackendLive {
     pub(crate) traffic: Traffic,
     pub(crate) econ: Counter,
+    pub(crate) faults: Faults,
     pub(crate) uptime: Mutex<Uptime>,
     /// Who waits for any of its servers.
     pub(crate) queue: Queue,
@@ -242,6 +261,7 @@ impl BackendLive {
         Self {
             traffic: Traffic::default(),
             econ: Counter::default(),
+            faults: Faults::default(),
             uptime: Mutex::new(Uptime::new(now)),
             queue: Queue::default(),
             version: AtomicU64::new(1),
@@ -358,6 +378,7 @@ pub(crate) struct ServerLive {
     pub(crate) traffic: Traffic,
     pub(crate) econ: Counter,
     pub(crate) eresp: Counter,
+    pub(crate) faults: Faults,
     pub(crate) retries: Counter,
     pub(crate) redispatches: Counter,
     pub(crate) chosen: Counter,
@@ -387,6 +408,7 @@ impl ServerLive {
             traffic: Traffic::default(),
             econ: Counter::default(),
             eresp: Counter::default(),
+            faults: Faults::default(),
             retries: Counter::default(),
             redispatches: Counter::default(),
             chosen: Counter::default(),

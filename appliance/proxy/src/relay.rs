@@ -49,6 +49,8 @@ pub(crate) enum End {
     BadBody,
     /// The requests of this server are broken off.
     Killed,
+    /// Rules would have made the response's head too long.
+    NoRoom,
     /// An answer with one of the statuses that are tried again.
     Unwanted(u16),
 }
@@ -319,11 +321,12 @@ impl Relay<'_> {
                     if self.unwanted.contains(&response.status) && self.interims == 0 {
                         return Err(End::Unwanted(response.status));
                     }
-                    if let Some(aftermath) = self.aftermath {
-                        aftermath.run(response.status, &mut self.down, start);
-                    }
+                    let status = response.status;
                     self.answered_at = Some(self.now);
                     self.response = Some(response);
+                    if self.aftermath.is_some_and(|a| !a.run(status, &mut self.down, start)) {
+                        return Err(End::NoRoom);
+                    }
                     return Ok(used);
                 }
             }

@@ -78,6 +78,8 @@ fn frontend(f: &Frontend, iid: u32, open: &BTreeSet<Place>) -> FrontendStatus {
         req_rate_max: live.request_rate.max(),
         dcon: live.dcon.get(),
         intercepted: live.intercepted.get(),
+        eint: live.faults.internal.get(),
+        wrew: live.faults.rewrites.get(),
     }
 }
 
@@ -95,6 +97,8 @@ fn backend(b: &Backend, iid: u32, shared: &Shared, now: Instant) -> BackendStatu
         slim: b.fullconn.into(),
         cookie: b.settings.cookie.as_ref().map(|c| c.name.to_string()),
         econ: b.live.econ.get(),
+        eint: b.live.faults.internal.get(),
+        wrew: b.live.faults.rewrites.get(),
         lastchg: uptime.since_s(now),
         downtime: uptime.downtime_s(now),
         chkdown: uptime.downs,
@@ -173,6 +177,8 @@ fn server(b: &Backend, s: &Server, sid: u32, shared: &Shared, now: Instant) -> S
         http: http(&live.traffic),
         econ: live.econ.get(),
         eresp: live.eresp.get(),
+        eint: live.faults.internal.get(),
+        wrew: live.faults.rewrites.get(),
         wretr: live.retries.get(),
         wredis: live.redispatches.get(),
         lbtot: live.chosen.get(),

@@ -196,6 +196,12 @@ pub struct ServerStatus {
     pub econ: u64,
     /// Bad or broken responses.
     pub eresp: u64,
+    /// Requests that came to nothing by a fault of ours, such as a head that rules made too long.
+    #[serde(default)]
+    pub eint: u64,
+    /// Fields that rules could not write, because the head would have become too long.
+    #[serde(default)]
+    pub wrew: u64,
     /// Retries.
     pub wretr: u64,
     /// Requests sent to another server instead.
@@ -330,6 +336,12 @@ pub struct FrontendStatus {
     /// Requests answered by a rule, other than by a refusal.
     #[serde(default)]
     pub intercepted: u64,
+    /// Requests that came to nothing by a fault of ours, such as a head that rules made too long.
+    #[serde(default)]
+    pub eint: u64,
+    /// Fields that rules could not write, because the head would have become too long.
+    #[serde(default)]
+    pub wrew: u64,
 }
 
 /// One backend.
@@ -359,6 +371,12 @@ pub struct BackendStatus {
     pub cookie: Option<String>,
     /// Requests no server could be found for.
     pub econ: u64,
+    /// Requests that came to nothing by a fault of ours, such as a head that rules made too long.
+    #[serde(default)]
+    pub eint: u64,
+    /// Fields that rules could not write, because the head would have become too long.
+    #[serde(default)]
+    pub wrew: u64,
     /// Seconds since it last went up or down.
     pub lastchg: u64,
     /// Seconds without a usable server.

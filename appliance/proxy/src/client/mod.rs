@@ -113,6 +113,9 @@ impl Drop for Slot {
         }
         self.shared.connections.leave();
         let live = &self.frontend.live;
+        if std::thread::panicking() {
+            live.faults.internal.up();
+        }
         let before = live.traffic.current.now();
         live.traffic.current.leave();
         if before >= u64::from(self.frontend.settings.maxconn) {
@@ -468,5 +471,27 @@ impl Client {
     pub(crate) async fn pause(&self, time: Millis) {
         self.timer.set(Some(self.worker.now().saturating_add(u64::from(time.0))));
         poll_fn(|cx| self.timer.poll(cx, self.worker.now())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever ends a connection's task with a fault is an internal error of its frontend.
+    #[test]
+    #[expect(clippy::panic, reason = "that is what is looked at")]
+    fn a_fault_is_counted() {
+        let (frontend, shared) = (Arc::new(Frontend::default()), Arc::new(Shared::new(1)));
+        let slot = || Slot::new(&frontend, &shared);
+        let faults = || frontend.live.faults.internal.get();
+        drop(slot());
+        assert_eq!(faults(), 0);
+        let task = std::panic::AssertUnwindSafe(|| {
+            let _slot = slot();
+            panic!("a fault");
+        });
+        assert!(std::panic::catch_unwind(task).is_err());
+        assert_eq!((faults(), frontend.live.traffic.current.now()), (1, 0));
     }
 }

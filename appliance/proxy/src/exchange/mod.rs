@@ -173,6 +173,10 @@ async fn intercept(
             client.frontend.live.dreq.up();
             (give_up(client, ticket, story, status).await, Termination::REFUSED)
         }
+        Verdict::NoRoom => {
+            client.frontend.live.faults.no_room();
+            (give_up(client, ticket, story, 500).await, Termination::REFUSED)
+        }
         Verdict::Tarpit(status) => {
             client.frontend.live.dreq.up();
             client.pause(client.frontend.settings.timeout_tarpit).await;
@@ -202,6 +206,9 @@ async fn show_statistics(
     let Some(status) = status else {
         return give_up(client, ticket, story, 503).await;
     };
+    if status == 500 {
+        client.frontend.live.faults.internal.up();
+    }
     story.status = Some(status);
     story.bytes += client.send(out).await;
     after

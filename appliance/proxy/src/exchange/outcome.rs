@@ -200,6 +200,13 @@ pub(super) async fn relay(
             }
             Finish::Done(After::Cut, Termination::KILLED_DATA)
         }
+        End::NoRoom => {
+            client.frontend.live.faults.no_room();
+            backend.live.faults.no_room();
+            live.faults.no_room();
+            story.response_ms = None;
+            Finish::Answer(500, Termination::BAD_HEAD)
+        }
         End::BadBody => {
             client.frontend.live.ereq.up();
             if answered_at.is_some() {

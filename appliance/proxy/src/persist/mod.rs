@@ -130,10 +130,10 @@ impl Aftermath<'_> {
         self.rules.is_none() && self.keep.is_none()
     }
 
-    /// Changes the response's head that starts at `from`.
-    pub(crate) fn run(&self, status: u16, head: &mut Vec<u8>, from: usize) {
-        if let Some(rules) = self.rules {
-            rules.run(status, head, from);
+    /// Changes the response's head that starts at `from`; false where rules would make it too long.
+    pub(crate) fn run(&self, status: u16, head: &mut Vec<u8>, from: usize) -> bool {
+        if self.rules.is_some_and(|rules| !rules.run(status, head, from)) {
+            return false;
         }
         if let Some(keep) = &self.keep {
             keep.learn(&head[from..]);
@@ -141,6 +141,7 @@ impl Aftermath<'_> {
                 self.cookie.set(Some(keep.set_cookie(settings, status, head, from)));
             }
         }
+        true
     }
 }
 

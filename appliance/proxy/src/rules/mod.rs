@@ -12,6 +12,7 @@ pub(crate) use look::Facts;
 use crate::config::Backend;
 use crate::head::{fields, first_line};
 use crate::message::put_field;
+use crate::{request, response};
 use look::{Answered, Seen};
 use model::rules::{
     Action, Condition, FieldEdit, Format, Parsed, Piece, Redirect, RedirectTo, Rule, Term, Test,
@@ -47,7 +48,13 @@ pub(crate) enum Verdict {
     Tarpit(u16),
     /// It is answered with another address.
     Redirect(u16, Vec<u8>),
+    /// Its head has become too long.
+    NoRoom,
 }
+
+/// Rules may make a head so much longer than one is taken (HAProxy `tune.maxrewrite`): what they
+/// write may repeat what a visitor has sent, and again what they wrote.
+const REWRITE: usize = 1024;
 
 impl Rules {
     /// Looks up what the rules name; a rule about a backend that does not exist does nothing.
@@ -138,6 +145,9 @@ impl Rules {
                 Action::Request(edit) => {
                     let value = edit_value(edit).map(|f| seen.filled(f)).unwrap_or_default();
                     change(head, 0, edit, &value);
+                    if head.len() > request::HEAD_LIMIT + REWRITE {
+                        return Verdict::NoRoom;
+                    }
                 }
                 _ => {}
             }
@@ -235,16 +245,21 @@ struct Pending {
 }
 
 impl Prepared {
-    /// Runs the rules on a response's head, which starts at `from`.
-    pub(crate) fn run(&self, status: u16, head: &mut Vec<u8>, from: usize) {
+    /// Runs the rules on a response's head, which starts at `from`; false where they would make it
+    /// too long.
+    pub(crate) fn run(&self, status: u16, head: &mut Vec<u8>, from: usize) -> bool {
         for pending in &self.0 {
             let Action::Response(edit) = &pending.rule.action else { continue };
             let response = &head[from..];
             if pending.applies(status, response) {
                 let value = look::fill(&pending.value, status, response);
                 change(head, from, edit, &value);
+                if head.len() - from > response::HEAD_LIMIT + REWRITE {
+                    return false;
+                }
             }
         }
+        true
     }
 }
 
