@@ -85,6 +85,8 @@ pub(crate) struct Relay<'a> {
     pub(crate) down_at: usize,
     /// Some of what went there may not have left yet.
     pub(crate) unflushed: bool,
+    /// The client has no room for more.
+    pub(crate) crowded: bool,
     /// The start of a response's head.
     pub(crate) partial: Vec<u8>,
     pub(crate) response: Option<Response>,
@@ -134,7 +136,7 @@ impl Relay<'_> {
 
     fn watch(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let unsent = self.up_at < self.up.len() && !self.up_dead;
-        let unread = self.down_at < self.down.len() || self.unflushed;
+        let unread = self.down_at < self.down.len() || self.unflushed || self.crowded;
         let more_to_come = !self.body.is_done() && !self.up_dead;
         let client = (unread || (more_to_come && !unsent))
             .then(|| self.client_seen.saturating_add(self.client_limit));
@@ -240,9 +242,17 @@ impl Relay<'_> {
             Some(r) if r.body.is_done() => return Err(End::Complete),
             _ => {}
         }
+        let room = self.client.poll_room(cx);
+        self.crowded = room.is_pending();
+        let room = match room {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(room)) => room,
+            Poll::Ready(Err(_)) => return Err(End::ClientGone),
+        };
         let worker = self.worker;
         let mut scratch = worker.scratch.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch);
+        let room = room.min(scratch.len());
+        let mut buffer = ReadBuf::new(&mut scratch[..room]);
         match Pin::new(&mut *self.server).poll_read(cx, &mut buffer) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}

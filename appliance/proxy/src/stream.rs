@@ -83,6 +83,15 @@ impl Stream {
         }
     }
 
+    /// How much the visitor should be brought at once; waits where it has room for nothing. Who
+    /// has a connection to itself is waited for when the socket is full.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::H2(io) => io.poll_room(cx),
+            _ => Poll::Ready(Ok(usize::MAX)),
+        }
+    }
+
     /// Ends it so that what was sent does not look whole, where that can be told.
     pub(crate) fn cut(&mut self) {
         if let Self::H2(io) = self {

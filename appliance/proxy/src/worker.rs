@@ -29,6 +29,8 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 /// Buffers kept for the next request, and the largest of them.
 const BUFFERS: usize = 64;
 const BUFFER_LIMIT: usize = 32 * 1024;
+/// How large a new one is: most heads fit.
+const NEW_BUFFER: usize = 1024;
 /// A closing listener takes what finishes its handshake within this time.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
 
@@ -56,6 +58,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) pipes: Pipes,
     pub(crate) timers: Timers,
+    /// Content that servers have sent and visitors with HTTP/2 have not been sent.
+    pub(crate) waiting: Cell<usize>,
     busy: Notify,
 }
 
@@ -82,7 +86,7 @@ impl Worker {
 
     /// An empty buffer.
     pub(crate) fn buffer(&self) -> Vec<u8> {
-        self.buffers.borrow_mut().pop().unwrap_or_default()
+        self.buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(NEW_BUFFER))
     }
 
     /// Takes a buffer back.
@@ -117,6 +121,7 @@ pub(crate) fn run(
         pool: Pool::new(shared.maxconn() / u64::try_from(shared.threads()).unwrap_or(1).max(1)),
         pipes: Pipes::default(),
         timers: Timers::default(),
+        waiting: Cell::new(0),
         busy: Notify::new(),
         shared,
     });

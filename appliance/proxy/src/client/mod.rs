@@ -251,7 +251,7 @@ impl Client {
         };
         let after = match next {
             Some(Next::Request(mut ticket)) => {
-                ticket.line = line;
+                self.worker.recycle(std::mem::replace(&mut ticket.line, line));
                 Box::pin(exchange::run(&mut self, *ticket)).await
             }
             Some(Next::Refused(refused, _)) => {

@@ -70,6 +70,7 @@ pub(super) async fn relay(
         down: worker.buffer(),
         down_at: 0,
         unflushed: false,
+        crowded: false,
         partial: Vec::new(),
         response: None,
         aftermath: (!aftermath.is_empty()).then_some(aftermath),

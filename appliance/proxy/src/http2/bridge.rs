@@ -8,10 +8,9 @@ use super::head::{self, Framing};
 use super::life::Guard;
 use crate::framing::{Body, put_chunk_size};
 use crate::message::put_field;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::HeaderMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -19,8 +18,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is taken from a writer at once, and held until the visitor has room for it.
-const PIECE: usize = 16 * 1024;
+/// While so much of one stream waits for the visitor, no more is taken from the server.
+pub(super) const WAITING: usize = 16 * 1024;
 /// Our heads are shorter.
 const LONGEST_HEAD: usize = 128 * 1024;
 
@@ -31,7 +30,7 @@ pub(crate) struct Bridge {
     out: Out,
     is_head: bool,
     local: Option<SocketAddr>,
-    _guard: Guard,
+    guard: Guard,
 }
 
 /// The request's body, as HTTP/1.1 has it.
@@ -53,9 +52,8 @@ enum Out {
         stream: SendStream<Bytes>,
         /// What of it is still to be written.
         left: Body,
-        /// What is written and not sent.
-        held: BytesMut,
-        trailers: Option<HeaderMap>,
+        /// Nothing of it waits yet.
+        fresh: bool,
     },
     /// Nothing more can come.
     Ended,
@@ -87,7 +85,7 @@ impl Bridge {
             out: Out::Head(Vec::new()),
             is_head,
             local,
-            _guard: guard,
+            guard,
         }
     }
 
@@ -104,16 +102,31 @@ impl Bridge {
         }
     }
 
-    /// The response is all there; sends the rest of it. What is not whole is reset instead.
-    pub(crate) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Out::Body { left: left @ Body::UntilClose, .. } = &mut self.out {
-            *left = Body::Done;
+    /// How much the visitor should be brought next; waits until it has room.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Out::Body { stream, fresh: false, .. } = &mut self.out else {
+            return Poll::Ready(Ok(self.guard.piece()));
+        };
+        // Room for more than a byte would be taken from streams that have something to say. What
+        // is sent beyond it waits in the stream's buffer.
+        stream.reserve_capacity(1);
+        while stream.capacity() == 0 {
+            match ready!(stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                _ => return Poll::Ready(Err(gone())),
+            }
         }
-        let pushed = ready!(self.poll_push(cx));
-        if pushed.is_err() || !matches!(self.out, Out::Ended) {
-            self.cut();
+        Poll::Ready(Ok(self.guard.piece()))
+    }
+
+    /// The response is all there. What is not whole is reset.
+    fn finish(&mut self) {
+        if let Out::Body { stream, left: Body::UntilClose, .. } = &mut self.out {
+            if stream.send_data(Bytes::new(), true).is_ok() {
+                self.out = Out::Ended;
+            }
         }
-        Poll::Ready(())
+        self.cut();
     }
 
     /// Ends it so that nobody takes for whole what is not.
@@ -126,58 +139,24 @@ impl Bridge {
         self.out = Out::Ended;
     }
 
-    /// Sends what is held, as far as the visitor has room.
-    fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Out::Body { stream, left, held, trailers } = &mut self.out else {
-            return Poll::Ready(Ok(()));
-        };
-        if stream.poll_reset(cx).is_ready() {
-            return Poll::Ready(Err(gone()));
-        }
-        while !held.is_empty() {
-            stream.reserve_capacity(held.len());
-            let mut room = stream.capacity();
-            if room == 0 {
-                room = match ready!(stream.poll_capacity(cx)) {
-                    Some(Ok(room)) => room,
-                    _ => return Poll::Ready(Err(gone())),
-                };
-            }
-            let part = held.split_to(room.min(held.len())).freeze();
-            let last = held.is_empty() && left.is_done() && trailers.is_none();
-            stream.send_data(part, last).map_err(|_| gone())?;
-            if last {
-                self.out = Out::Ended;
-                return Poll::Ready(Ok(()));
-            }
-        }
-        if left.is_done() {
-            let sent = match trailers.take() {
-                Some(trailers) => stream.send_trailers(trailers),
-                None => stream.send_data(Bytes::new(), true),
-            };
-            sent.map_err(|_| gone())?;
-            self.out = Out::Ended;
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// Takes a piece of a head; returns how much of `data` belonged to it.
     fn head(&mut self, data: &[u8]) -> io::Result<usize> {
-        let Out::Head(head) = &mut self.out else { return Ok(0) };
-        let before = head.len();
-        head.extend_from_slice(data);
-        let from = before.saturating_sub(3);
-        let Some(end) = memchr::memmem::find(&head[from..], b"\r\n\r\n") else {
-            let fits = head.len() <= LONGEST_HEAD;
-            return if fits { Ok(data.len()) } else { Err(io::ErrorKind::InvalidData.into()) };
+        let Out::Head(before) = &mut self.out else { return Ok(0) };
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let mut whole = std::mem::take(before);
+        let held = whole.len();
+        let from = held.saturating_sub(3);
+        whole.extend_from_slice(data);
+        let Some(end) = memchr::memmem::find(&whole[from..], b"\r\n\r\n") else {
+            let fits = whole.len() <= LONGEST_HEAD;
+            *before = whole;
+            return if fits { Ok(data.len()) } else { Err(invalid()) };
         };
-        head.truncate(from + end + 4);
-        let used = head.len() - before;
-        let (response, framing) = head::response(head).ok_or(io::ErrorKind::InvalidData)?;
+        whole.truncate(from + end + 4);
+        let used = whole.len() - held;
+        let (response, framing) = head::response(&Bytes::from(whole)).ok_or_else(invalid)?;
         let status = response.status();
         if status.is_informational() {
-            head.clear();
             self.respond.send_informational(response).map_err(|_| gone())?;
             return Ok(used);
         }
@@ -190,28 +169,36 @@ impl Bridge {
         };
         let done = left.is_done();
         let stream = self.respond.send_response(response, done).map_err(|_| gone())?;
-        self.out = if done {
-            Out::Ended
-        } else {
-            Out::Body { stream, left, held: BytesMut::new(), trailers: None }
-        };
+        self.out = if done { Out::Ended } else { Out::Body { stream, left, fresh: true } };
         Ok(used)
     }
 
     /// Takes a piece of the body.
     fn body(&mut self, data: &[u8]) -> io::Result<usize> {
-        let Out::Body { left, held, trailers, .. } = &mut self.out else { return Ok(data.len()) };
-        let data = &data[..data.len().min(PIECE)];
+        let Out::Body { stream, left, fresh } = &mut self.out else { return Ok(data.len()) };
         let mut used = 0;
+        let mut content = Vec::new();
         while used < data.len() && !left.is_done() {
             let piece = left.step(&data[used..]).map_err(|_| io::ErrorKind::InvalidData)?;
-            held.extend_from_slice(&data[used..][piece.data]);
+            content.extend_from_slice(&data[used..][piece.data]);
             used += piece.consumed;
         }
-        if let Body::Chunked(chunks) = left {
-            if chunks.is_done() {
-                *trailers = head::trailers(chunks.trailers());
-            }
+        let trailers = match left {
+            Body::Chunked(chunks) if chunks.is_done() => head::trailers(chunks.trailers()),
+            _ => None,
+        };
+        let done = left.is_done();
+        let last = done && trailers.is_none();
+        if last || !content.is_empty() {
+            self.guard.took(content.len());
+            stream.send_data(Bytes::from(content), last).map_err(|_| gone())?;
+            *fresh = false;
+        }
+        if let Some(trailers) = trailers {
+            stream.send_trailers(trailers).map_err(|_| gone())?;
+        }
+        if done {
+            self.out = Out::Ended;
         }
         Ok(used.max(1))
     }
@@ -284,25 +271,20 @@ impl AsyncWrite for Bridge {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_push(cx))?;
         if let Out::Head(_) = this.out {
-            if this.poll_gone(cx).is_ready() {
-                return Poll::Ready(Err(gone()));
-            }
             return Poll::Ready(this.head(data));
         }
-        let used = this.body(data)?;
-        if let Poll::Ready(Err(error)) = this.poll_push(cx) {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(used))
+        ready!(this.poll_room(cx))?;
+        Poll::Ready(this.body(data))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_push(cx)
+    /// What was written waits for the visitor, who is not waited for.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_finish(cx).map(Ok)
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().finish();
+        Poll::Ready(Ok(()))
     }
 }

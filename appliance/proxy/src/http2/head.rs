@@ -5,12 +5,9 @@
 
 use crate::message::{Known, known, put_field};
 use crate::request::Refused;
-use http::header::{CONTENT_LENGTH, COOKIE, HOST};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-
-/// Fields of a response we may have to read: those a server may send, and what rules add.
-const FIELDS: usize = 256;
 
 /// Writes a request's head; `has_body`: there is content to come.
 pub(super) fn put_request(parts: &Parts, has_body: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
@@ -20,45 +17,59 @@ pub(super) fn put_request(parts: &Parts, has_body: bool, out: &mut Vec<u8>) -> R
     }
     let target = uri.path_and_query().map_or("", |p| p.as_str());
     let whole = target.starts_with('/') || (target == "*" && method == "OPTIONS");
-    let scheme = uri.scheme_str().is_some_and(|s| s == "https" || s == "http");
+    let authority = uri.authority().map(|a| a.as_str().as_bytes());
+    // Without an authority there is no address that could have a scheme.
+    let scheme = uri.scheme_str().map_or(authority.is_none(), |s| s == "https" || s == "http");
     if !whole || !scheme {
-        return Err(Refused::Bad);
-    }
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let (host, another) = (hosts.next().map(HeaderValue::as_bytes), hosts.next());
-    let host = match (uri.authority().map(|a| a.as_str().as_bytes()), host) {
-        (Some(authority), Some(host)) if !same_host(authority, host) => return Err(Refused::Bad),
-        (Some(authority), _) => authority,
-        (None, Some(host)) => host,
-        (None, None) => return Err(Refused::Bad),
-    };
-    if another.is_some() {
         return Err(Refused::Bad);
     }
     for part in [method, " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    put_field(out, b"host", host);
-    let mut crumbs = parts.headers.get_all(COOKIE).iter().peekable();
-    if crumbs.peek().is_some() {
-        // RFC 9113 8.2.3: what was split for the sake of compression is one field again.
-        let crumbs: Vec<&[u8]> = crumbs.map(HeaderValue::as_bytes).collect();
-        put_field(out, b"cookie", &crumbs.join(&b"; "[..]));
+    if let Some(authority) = authority {
+        put_field(out, b"host", authority);
     }
+    let (mut hosts, mut crumbs, mut has_length) = (0, 0, false);
     for (name, value) in &parts.headers {
-        if [HOST, COOKIE].contains(name) {
-            continue;
-        }
         match known(name.as_str()) {
+            Known::Host => {
+                hosts += 1;
+                match authority {
+                    Some(authority) if !same_host(authority, value.as_bytes()) => {
+                        return Err(Refused::Bad);
+                    }
+                    Some(_) => {}
+                    None => put_field(out, b"host", value.as_bytes()),
+                }
+            }
+            // RFC 9113 8.2.3: what was split for the sake of compression is one field again. The
+            // values of a name come one behind the other.
+            Known::Cookie => {
+                if crumbs == 0 {
+                    out.extend_from_slice(b"cookie: ");
+                } else {
+                    out.truncate(out.len() - 2);
+                    out.extend_from_slice(b"; ");
+                }
+                crumbs += 1;
+                out.extend_from_slice(value.as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
             // RFC 9113 8.2.2.
             Known::Connection | Known::HopByHop | Known::TransferEncoding | Known::Upgrade => {
                 return Err(Refused::Bad);
             }
             Known::Te if value != "trailers" => return Err(Refused::Bad),
-            _ => put_field(out, name.as_str().as_bytes(), value.as_bytes()),
+            kind => {
+                has_length |= kind == Known::ContentLength;
+                put_field(out, name.as_str().as_bytes(), value.as_bytes());
+            }
         }
     }
-    if has_body && !parts.headers.contains_key(CONTENT_LENGTH) {
+    if hosts > 1 || (hosts == 0 && authority.is_none()) {
+        return Err(Refused::Bad);
+    }
+    if has_body && !has_length {
         put_field(out, b"transfer-encoding", b"chunked");
     }
     out.extend_from_slice(b"\r\n");
@@ -74,34 +85,64 @@ fn same_host(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// The request line as HAProxy logs it.
-pub(super) fn line(parts: &Parts) -> Vec<u8> {
-    let mut line = format!("{} {} HTTP/2.0", parts.method, parts.uri).into_bytes();
-    line.truncate(crate::request::LINE_LIMIT);
-    line
+pub(super) fn put_line(parts: &Parts, out: &mut Vec<u8>) {
+    let uri = &parts.uri;
+    let path = uri.path_and_query().map_or("", |p| p.as_str());
+    let authority = uri.authority().map_or("", |a| a.as_str());
+    let (scheme, slashes) = uri.scheme_str().map_or(("", ""), |s| (s, "://"));
+    for part in [parts.method.as_str(), " ", scheme, slashes, authority, path, " HTTP/2.0"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.truncate(crate::request::LINE_LIMIT);
 }
 
 /// Reads the head of a response we wrote; None for what HTTP/2 cannot carry.
-pub(super) fn response(head: &[u8]) -> Option<(Response<()>, Framing)> {
-    let mut space = [httparse::EMPTY_HEADER; FIELDS];
-    let mut raw = httparse::Response::new(&mut space);
-    if !raw.parse(head).ok()?.is_complete() {
-        return None;
-    }
+pub(super) fn response(head: &Bytes) -> Option<(Response<()>, Framing)> {
     let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(raw.code?).ok()?;
+    let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    *response.status_mut() = StatusCode::from_bytes(status).ok()?;
     let mut framing = Framing::UntilClose;
-    for field in raw.headers.iter() {
-        match known(field.name) {
-            Known::TransferEncoding => framing = Framing::Chunked,
+    let mut lines = Lines(head.get(memchr::memchr(b'\n', head)? + 1..)?);
+    loop {
+        let (name, value) = match lines.next()? {
+            [] => return Some((response, framing)),
+            line => field(line)?,
+        };
+        match known(name.as_str()) {
+            Known::TransferEncoding => {
+                framing = Framing::Chunked;
+                continue;
+            }
             Known::Connection | Known::HopByHop | Known::Upgrade => continue,
             Known::ContentLength => {
-                framing = Framing::Length(crate::framing::content_length(field.value)?);
-                append(response.headers_mut(), field)?;
+                framing = Framing::Length(crate::framing::content_length(value)?);
             }
-            _ => append(response.headers_mut(), field)?,
+            _ => {}
         }
+        // A part of what is there already: no field needs memory of its own.
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).ok()?;
+        response.headers_mut().try_append(name, value).ok()?;
     }
-    Some((response, framing))
+}
+
+/// Lines as we write them.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = memchr::memchr(b'\n', self.0)?;
+        let (line, rest) = self.0.split_at(end + 1);
+        self.0 = rest;
+        line.strip_suffix(b"\r\n")
+    }
+}
+
+/// The name and the value in a line.
+fn field(line: &[u8]) -> Option<(HeaderName, &[u8])> {
+    let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+    Some((HeaderName::from_bytes(name).ok()?, value[1..].trim_ascii()))
 }
 
 /// How the body behind a head of ours ends.
@@ -114,22 +155,13 @@ pub(super) enum Framing {
 
 /// Reads trailer fields as the framing has kept them.
 pub(super) fn trailers(raw: &[u8]) -> Option<HeaderMap> {
-    let lines = [raw, b"\r\n"].concat();
-    let mut space = [httparse::EMPTY_HEADER; FIELDS];
-    let parsed = httparse::parse_headers(&lines, &mut space).ok()?;
     let mut map = HeaderMap::new();
-    if let httparse::Status::Complete((_, fields)) = parsed {
-        for field in fields.iter().filter(|f| known(f.name) == Known::Other) {
-            append(&mut map, field)?;
+    for (name, value) in Lines(raw).map_while(field) {
+        if known(name.as_str()) == Known::Other {
+            map.try_append(name, HeaderValue::from_bytes(value).ok()?).ok()?;
         }
     }
     (!map.is_empty()).then_some(map)
-}
-
-fn append(map: &mut HeaderMap, field: &httparse::Header<'_>) -> Option<()> {
-    let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-    map.try_append(name, HeaderValue::from_bytes(field.value).ok()?).ok()?;
-    Some(())
 }
 
 #[cfg(test)]
@@ -176,6 +208,8 @@ mod tests {
             Err(Refused::Bad)
         );
         assert_eq!(written(get("/"), false), Err(Refused::Bad));
+        let without = get("/").header("host", "b.example");
+        assert!(written(without, false).unwrap().contains("\r\nhost: b.example\r\n"));
         assert_eq!(written(get("ftp://a.example/"), false), Err(Refused::Bad));
     }
 
@@ -200,15 +234,25 @@ mod tests {
 
     #[test]
     fn a_response_loses_what_belongs_to_the_connection() {
-        let head =
-            b"HTTP/1.1 200 OK\r\nX-A: b\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
-        let (read, framing) = response(head).unwrap();
+        let response = |head: &'static str| response(&Bytes::from_static(head.as_bytes()));
+        let (read, framing) = response(
+            "HTTP/1.1 200 OK\r\nX-A: b\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+        )
+        .unwrap();
         assert_eq!((read.status().as_u16(), framing), (200, Framing::Chunked));
         assert_eq!(read.headers().len(), 1);
         assert_eq!(read.headers()["x-a"], "b");
-        let (read, framing) = response(b"HTTP/1.1 404 X\r\nContent-Length: 3\r\n\r\n").unwrap();
+        let (read, framing) = response("HTTP/1.1 404 X\r\nContent-Length: 3\r\n\r\n").unwrap();
         assert_eq!((read.status().as_u16(), framing), (404, Framing::Length(3)));
-        assert!(response(b"HTTP/1.1 200 OK\r\n").is_none());
+        for bad in [
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\n",
+            "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA B: c\r\n\r\n",
+            "HTTP/1.1 2 OK\r\n\r\n",
+        ] {
+            assert!(response(bad).is_none(), "{bad:?}");
+        }
         assert_eq!(trailers(b"X-T: 1\r\nHost: no\r\n").unwrap().len(), 1);
         assert_eq!(trailers(b""), None);
     }

@@ -13,8 +13,9 @@ use crate::stream::Stream;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
+use http::header::CONTENT_LENGTH;
 use http::{Method, Request};
-use lent::{Lent, Tls};
+use lent::{Deposit, Lent, Tls};
 use life::Life;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -29,8 +30,6 @@ const STREAMS: u32 = 100;
 /// of a connection waits in memory for servers to take it.
 const STREAM_WINDOW: u32 = 64 * 1024 - 1;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// What of one stream waits for the visitor to take it.
-const SEND_BUFFER: usize = 32 * 1024;
 /// Longer lists of fields are answered with 431 by the protocol itself. HTTP/2 counts 32 bytes
 /// more for each field; what is too much for HTTP/1.1 is found there.
 const FIELDS: u32 = 32 * 1024;
@@ -51,7 +50,7 @@ fn builder() -> Builder {
         .max_concurrent_streams(STREAMS)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER)
+        .max_send_buffer_size(bridge::WAITING)
         .max_header_list_size(FIELDS)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(FAULTS))
@@ -65,24 +64,27 @@ pub(crate) async fn run(client: Client, io: Tls) {
     let local = io.get_ref().0.local_addr().ok();
     let limit = u64::from(client.frontend.settings.timeout_http_request.0);
     client.timer.set(Some(client.worker.now().saturating_add(limit)));
-    let (lent, io) = lent::lend(io);
+    let (lent, io) = lent::lend(io, &client.worker);
     let mut handshake = pin!(builder().handshake::<_, Bytes>(lent));
     let connection = poll_fn(|cx| match handshake.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(result.ok()),
-        Poll::Pending => client.timer.poll(cx, client.worker.now()).map(|()| None),
+        Poll::Pending => match io.poll_flush(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            _ => client.timer.poll(cx, client.worker.now()).map(|()| None),
+        },
     });
     let Some(connection) = connection.await else {
         client.frontend.live.ereq.up();
         return;
     };
     let idle_since = client.worker.now();
-    let life = Rc::new(Life::default());
+    let life = Rc::new(Life::new(&client.worker));
     let mut whole =
-        Whole { client, connection, local, life, idle_since, leaving: false, first: true };
+        Whole { client, connection, io, local, life, idle_since, leaving: false, first: true };
     while let Some((request, respond)) = poll_fn(|cx| whole.poll_next(cx)).await {
         whole.open(request, respond);
     }
-    let Whole { client: mut ended, connection, .. } = whole;
+    let Whole { client: mut ended, connection, io, .. } = whole;
     drop(connection);
     // What is still on its way from the visitor must not reset the connection, and with it what
     // is still on its way to the visitor.
@@ -96,6 +98,7 @@ pub(crate) async fn run(client: Client, io: Tls) {
 struct Whole {
     client: Client,
     connection: Connection<Lent, Bytes>,
+    io: Deposit,
     local: Option<SocketAddr>,
     life: Rc<Life>,
     idle_since: u64,
@@ -119,6 +122,11 @@ impl Whole {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
+            if let Poll::Ready(Err(error)) = self.io.poll_flush(cx) {
+                tracing::debug!("HTTP/2 with {} broke off: {error}", self.client.peer);
+                return Poll::Ready(None);
+            }
+            self.life.sent(self.io.written());
             self.life.watch(cx);
             self.client.refresh();
             if !self.leaving && !self.client.may_stay() {
@@ -160,12 +168,14 @@ impl Whole {
         self.first = false;
         let (parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
-        let mut head = self.client.worker.buffer();
+        let worker = &self.client.worker;
+        let (mut head, mut line) = (worker.buffer(), worker.buffer());
         let head = head::put_request(&parts, has_body, &mut head).map(|()| head);
-        let chunked = has_body && !parts.headers.contains_key(http::header::CONTENT_LENGTH);
+        head::put_line(&parts, &mut line);
+        let chunked = has_body && !parts.headers.contains_key(CONTENT_LENGTH);
         let shape = (chunked, parts.method == Method::HEAD);
         let bridge = Bridge::new(body, respond, shape, self.local, self.life.enter());
         let stream = self.client.stream(Stream::H2(Box::new(bridge)));
-        tokio::task::spawn_local(stream.serve_one(head, head::line(&parts)));
+        tokio::task::spawn_local(stream.serve_one(head, line));
     }
 }
