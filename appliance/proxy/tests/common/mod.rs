@@ -300,15 +300,15 @@ impl Peer {
                     .map_or(0, |l| l.parse().unwrap());
                 let end = if lower.contains("transfer-encoding: chunked") {
                     let body = &self.buffer[at + 4..];
-                    if body.starts_with(b"0\r\n\r\n") {
-                        Some(at + 4 + 5)
+                    let last = if body.starts_with(b"0\r\n") {
+                        Some(0)
                     } else {
-                        let last = body.windows(3).position(|w| w == b"\n0\r");
-                        last.and_then(|l| {
-                            let end = body[l..].windows(4).position(|w| w == b"\r\n\r\n")?;
-                            Some(at + 4 + l + end + 4)
-                        })
-                    }
+                        body.windows(4).position(|w| w == b"\n0\r\n").map(|l| l + 1)
+                    };
+                    last.and_then(|l| {
+                        let end = body[l..].windows(4).position(|w| w == b"\r\n\r\n")?;
+                        Some(at + 4 + l + end + 4)
+                    })
                 } else {
                     Some(at + 4 + length).filter(|end| *end <= self.buffer.len())
                 };
