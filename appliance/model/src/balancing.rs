@@ -206,8 +206,9 @@ pub struct Backend {
     pub retries: u8,
     /// Another server is tried when one fails (HAProxy `option redispatch 1`).
     pub redispatch: bool,
-    /// What else than a failed connection is tried again (HAProxy `retry-on`). Only requests
-    /// without content.
+    /// What else than a failed connection is tried again (HAProxy `retry-on`): requests of any
+    /// method, as HAProxy does, whose head and content have 16 KiB at most. Those that must not
+    /// be sent twice are named by a rule (`disable-l7-retry`).
     pub retry_on: Vec<RetryOn>,
     /// Longest time for a connection to a server (HAProxy `timeout connect`).
     pub timeout_connect: Millis,

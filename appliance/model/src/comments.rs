@@ -110,7 +110,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     (
         "frontends",
         "rules",
-        "One rule each, as HAProxy writes them: acl, use_backend, http-request (redirect, deny, tarpit, track-sc0, set-header, add-header, del-header), http-response, tcp-request connection (track-sc0, accept, reject).",
+        "One rule each, as HAProxy writes them: acl, use_backend, http-request (redirect, deny, tarpit, track-sc0, disable-l7-retry, set-header, add-header, del-header), http-response, tcp-request connection (track-sc0, accept, reject).",
     ),
     (
         "frontends",
@@ -204,7 +204,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     (
         "backends",
         "retry_on",
-        "What else is tried again: empty-response, junk-response, response-timeout, 404, 408, 425, 429, 500 to 504.",
+        "What else is tried again: empty-response, junk-response, response-timeout, 404, 408, 425, 429, 500 to 504. Of any method, if it has at most 16 KiB; http-request disable-l7-retry makes exceptions.",
     ),
     ("backends", "timeout_connect", "Longest time for a connection to a server."),
     ("backends", "timeout_server", "Longest silence of a server."),

@@ -58,6 +58,15 @@ impl Body {
         }
     }
 
+    /// How much is still to come, where that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match self {
+            Self::Done => Some(0),
+            Self::Length(left) => Some(*left),
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
     /// The next piece at the start of `input`. With `consumed` 0 there is nothing more to be had
     /// from this input.
     pub(crate) fn step(&mut self, input: &[u8]) -> Result<Piece, BadBody> {

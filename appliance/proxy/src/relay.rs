@@ -19,6 +19,9 @@ use tokio::net::TcpStream;
 
 /// Content up to this size is copied behind the head, to go out in one piece.
 const COPY: usize = 8 * 1024;
+/// A request is kept up to this size, head and content, where it may have to be sent again (HAProxy
+/// `tune.bufsize`).
+pub(crate) const KEPT: usize = 16 * 1024;
 /// More interim responses than this are the server's fault.
 const INTERIMS: u8 = 16;
 
@@ -69,13 +72,15 @@ pub(crate) struct Relay<'a> {
     pub(crate) body: &'a mut Body,
     /// Nothing is lost when the request is sent again.
     pub(crate) repeatable: bool,
+    /// What was sent of it stays in `up`, so that it can be sent again on the operator's wish.
+    pub(crate) kept: bool,
     /// Statuses that are tried again instead of passed on.
     pub(crate) unwanted: &'a [u16],
     /// What the server's number for breaking requests off was at the start.
     pub(crate) ended: u64,
     pub(crate) client_limit: u64,
     pub(crate) server_limit: u64,
-    /// What goes to the server next, from `up_at` on.
+    /// What goes to the server next, from `up_at` on; before it what was sent, if it is kept.
     pub(crate) up: &'a mut Vec<u8>,
     pub(crate) up_at: usize,
     /// The server takes nothing any more; it may still answer.
@@ -129,6 +134,20 @@ impl Relay<'_> {
         self.watch(cx)
     }
 
+    /// All of the request is here to be sent again.
+    pub(crate) fn is_all_here(&self) -> bool {
+        self.kept && self.body.is_done()
+    }
+
+    /// Room in `up`, where everything has been sent, for so many bytes more.
+    fn make_room(&mut self, more: usize) {
+        self.kept &= self.up.len() + more <= KEPT;
+        if !self.kept {
+            self.up.clear();
+            self.up_at = 0;
+        }
+    }
+
     /// The server has not answered a single byte.
     fn untouched(&self) -> bool {
         self.response.is_none() && self.partial.is_empty() && self.interims == 0
@@ -174,10 +193,9 @@ impl Relay<'_> {
         if self.body.is_done() {
             return Ok(false);
         }
-        self.up.clear();
-        self.up_at = 0;
         if !self.pending.is_empty() {
             let data = std::mem::take(self.pending);
+            self.make_room(data.len());
             let used = encode(self.body, &data, self.up).map_err(|()| End::BadBody)?;
             self.bytes_in += size(used);
             self.pending.extend_from_slice(&data[used..]);
@@ -193,6 +211,7 @@ impl Relay<'_> {
         }
         self.client_seen = self.now;
         let data = buffer.filled();
+        self.make_room(data.len());
         let used = match self.body {
             Body::Length(_) => {
                 let piece = self.body.step(data).map_err(|_| End::BadBody)?;
@@ -206,7 +225,12 @@ impl Relay<'_> {
                     Poll::Pending => 0,
                 };
                 self.server_seen = self.now;
-                self.up.extend_from_slice(&content[sent..]);
+                if self.kept {
+                    self.up.extend_from_slice(content);
+                    self.up_at += sent;
+                } else {
+                    self.up.extend_from_slice(&content[sent..]);
+                }
                 piece.consumed
             }
             _ => encode(self.body, data, self.up).map_err(|()| End::BadBody)?,
@@ -328,10 +352,12 @@ impl Relay<'_> {
                     if response.status == 101 && !self.body.is_done() {
                         return Err(End::BadHead);
                     }
-                    if self.unwanted.contains(&response.status) && self.interims == 0 {
+                    let again = self.is_all_here() && self.interims == 0;
+                    if again && self.unwanted.contains(&response.status) {
                         return Err(End::Unwanted(response.status));
                     }
                     let status = response.status;
+                    self.forget();
                     self.answered_at = Some(self.now);
                     self.response = Some(response);
                     if self.aftermath.is_some_and(|a| !a.run(status, &mut self.down, start)) {
@@ -340,6 +366,14 @@ impl Relay<'_> {
                     return Ok(used);
                 }
             }
+        }
+    }
+
+    /// The request will not be sent again.
+    fn forget(&mut self) {
+        if std::mem::take(&mut self.kept) && self.up_at >= self.up.len() {
+            self.worker.recycle(std::mem::take(self.up));
+            self.up_at = 0;
         }
     }
 

@@ -126,19 +126,24 @@ impl Tries {
             backend.live.econ.up();
             return Err(error.termination());
         }
-        self.again = self.server.filter(|_| !backend.settings.redispatch && server.live.is_up());
-        self.once_more(server, true);
+        self.elsewhere(backend, server);
+        self.once_more(server);
         self.breathless = true;
         Ok(())
     }
 
-    /// It is tried once more, on another server if so wished and if there is one.
-    pub(crate) fn once_more(&mut self, server: &Server, elsewhere: bool) {
+    /// The next one is another than this, which was tried last, if the settings say so and if there
+    /// is one.
+    pub(crate) fn elsewhere(&mut self, backend: &Backend, server: &Server) {
+        let same = !backend.settings.redispatch && server.live.is_up();
+        self.again = self.server.filter(|_| same);
+        self.avoid = self.server;
+    }
+
+    /// It is tried once more.
+    pub(crate) fn once_more(&mut self, server: &Server) {
         self.way.retries += 1;
         server.live.retries.up();
-        if elsewhere {
-            self.avoid = self.server;
-        }
         self.breathless = false;
     }
 }

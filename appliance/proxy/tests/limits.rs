@@ -1,11 +1,11 @@
-//! Limits and queues, and what is tried again.
+//! Limits and queues.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod common;
 
 use common::{Conn, Proxy, Scripted, free_port, server, settings, times, until};
-use model::{Millis, Mode, RetryOn, ServerState};
+use model::{Millis, Mode, ServerState};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -247,54 +247,6 @@ fn a_visitor_who_leaves_a_queue_leaves_no_gap() {
     for conn in &mut conns {
         assert_eq!(conn.answer(false).unwrap().status, 200);
     }
-}
-
-#[test]
-fn what_the_operator_names_is_tried_again() {
-    let statuses = |status: &'static str| {
-        Scripted::new(move |peer| {
-            while peer.request().is_some() {
-                peer.send(&format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
-            }
-        })
-    };
-    let (bad, good) = (statuses("503"), Scripted::named("good"));
-    let mut all =
-        settings(free_port(), vec![server("bad", bad.address), server("good", good.address)]);
-    let mut proxy = Proxy::with(all.clone(), 1, None);
-    let mut conn = proxy.connect();
-    let mut seen: Vec<u16> = (0..4).map(|_| conn.get("/").unwrap().status).collect();
-    seen.sort_unstable();
-    assert_eq!(seen, [200, 200, 503, 503], "without retry-on it is passed on");
-    proxy.change(|s| s.backends[0].retry_on = vec![RetryOn::Unavailable]);
-    (0..6).for_each(|_| assert_eq!(conn.get("/").unwrap().body, b"good"));
-    let now = proxy.status().backends[0].servers[0].clone();
-    assert!(now.wretr >= 2 && now.wredis >= 2, "{now:?}");
-    // A request that changes something is not.
-    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
-    let mut posts: Vec<u16> = Vec::new();
-    for _ in 0..2 {
-        conn.send(post.as_bytes());
-        posts.push(conn.answer(false).unwrap().status);
-    }
-    posts.sort_unstable();
-    assert_eq!(posts, [200, 503]);
-    // The last answer is passed on rather than replaced.
-    proxy.change(|s| drop(s.backends[0].servers.pop()));
-    assert_eq!(conn.get("/").unwrap().status, 503);
-    drop(proxy);
-    // A server that says nothing.
-    let mute = Scripted::new(|peer| {
-        peer.request();
-        std::thread::sleep(Duration::from_secs(3));
-    });
-    all.frontends[0].bind = vec![format!("127.0.0.1:{}", free_port()).parse().unwrap()];
-    all.backends[0].servers[0] = server("mute", mute.address);
-    all.backends[0].timeout_server = Millis(200);
-    all.backends[0].retry_on = vec![RetryOn::ResponseTimeout];
-    let proxy = Proxy::with(all, 1, None);
-    let mut conn = proxy.connect();
-    (0..4).for_each(|_| assert_eq!(conn.get("/").unwrap().body, b"good"));
 }
 
 #[test]

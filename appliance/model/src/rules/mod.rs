@@ -72,6 +72,9 @@ pub enum Action {
     Tarpit(u16),
     /// Counts the visitor in the frontend's table from here on (HAProxy `track-sc0 src`).
     Track(Stage),
+    /// Sends the request once at most: only a failed connection is tried again (HAProxy
+    /// `disable-l7-retry`).
+    Once,
     /// Closes the connection at once (HAProxy `tcp-request connection reject`).
     Reject,
     /// Lets the connection in without looking at further rules (HAProxy `tcp-request connection
@@ -276,6 +279,7 @@ fn action(words: &[String]) -> Result<Action, BadValue> {
         "redirect" if !response => Action::Redirect(redirect(&mut rest)?),
         "deny" if !response => Action::Deny(deny(&mut rest, 403)?),
         "tarpit" if of_request => Action::Tarpit(deny(&mut rest, 500)?),
+        "disable-l7-retry" if of_request => Action::Once,
         "track-sc0" if of_request => track(&mut rest, Stage::Request)?,
         "tcp-request" if side.is_none() => of_connection(&mut rest)?,
         "use_backend" if side.is_none() => {
@@ -288,7 +292,7 @@ fn action(words: &[String]) -> Result<Action, BadValue> {
                     "http-response knows set-header, add-header and del-header, not {other:?}"
                 ),
                 _ => format!(
-                    "{other:?} is no rule; begin with acl, use_backend, tcp-request connection, or http-request or http-response and redirect, deny, tarpit, track-sc0, set-header, add-header or del-header"
+                    "{other:?} is no rule; begin with acl, use_backend, tcp-request connection, or http-request or http-response and redirect, deny, tarpit, track-sc0, disable-l7-retry, set-header, add-header or del-header"
                 ),
             }));
         }

@@ -29,6 +29,7 @@ fn rules_that_are_understood() {
         "tcp-request connection reject if { src_conn_cur gt 20 } !{ src 192.168.1.0/24 }",
         "tcp-request connection accept if LOCALHOST",
         "http-request track-sc0 src if { path_beg /login }",
+        "http-request disable-l7-retry if METH_POST",
         "http-request deny deny_status 429 if { sc_http_req_rate(0) gt 100 } or { sc0_http_err_rate ge 10 }",
         "http-request tarpit deny_status 429 if { sc_conn_rate(0) gt 5 }",
     ] {

@@ -25,7 +25,9 @@ impl Client {
         rules.connection(&mut facts, &mut |facts| {
             self.tracked = Tracked::begin(&frontend, source, now).map(Rc::new);
             facts.tracked |= self.tracked.is_some();
-            facts.counts = self.counts();
+            if rules.counting() {
+                facts.counts = self.counts();
+            }
         })
     }
 

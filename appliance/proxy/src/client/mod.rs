@@ -73,6 +73,10 @@ pub(crate) struct Ticket {
     pub(crate) wall_ms: u64,
     /// `X-Forwarded-For` is still to be added: rules must not see it.
     pub(crate) owes_forwarded: bool,
+    /// It is sent once at most, because a rule says so.
+    pub(crate) once: bool,
+    /// How much of its content has gone to a server that did not answer it.
+    pub(crate) resent: u64,
 }
 
 enum Next {
@@ -208,7 +212,7 @@ impl Client {
     }
 
     /// What the frontend's table knows of the visitor.
-    fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let table = self.frontend.settings.stick_table.as_ref();
         let visitors = &self.frontend.live.visitors;
         let of = |table| visitors.counts(table, *self.peer.ip(), self.worker.now());
@@ -406,6 +410,8 @@ impl Client {
                     received,
                     wall_ms: Shared::wall_ms().saturating_sub(received - began),
                     owes_forwarded,
+                    once: false,
+                    resent: 0,
                 })))
             }
             Ok(Parsed::Partial) => {
@@ -440,6 +446,7 @@ impl Client {
             tls: self.tls,
             counts: if counting { self.counts() } else { Counts::NONE },
             tracked: self.tracked.is_some(),
+            once: false,
         }
     }
 

@@ -53,8 +53,8 @@ pub(super) async fn find(
     let worker = &client.worker;
     let since = match ticket.request.repeat {
         Repeat::Never => worker.now().saturating_sub(FRESH_MS),
-        // A body cannot be sent twice: it is not kept.
-        _ if !ticket.request.body.is_done() => worker.now().saturating_sub(FRESH_MS),
+        // Content cannot be sent twice unless the operator has it kept.
+        _ if ticket.once || !ticket.request.body.is_done() => worker.now().saturating_sub(FRESH_MS),
         _ => 0,
     };
     // A connection that told who the visitor is belongs to this visitor alone.

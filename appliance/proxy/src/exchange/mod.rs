@@ -13,7 +13,7 @@ use crate::config::{Backend, Frontend};
 use crate::log::{Line, Termination};
 use crate::persist::{self, Aftermath, Keep, Plan};
 use crate::request::Repeat;
-use crate::rules::{self, Facts, Prepared, Verdict};
+use crate::rules::{self, Prepared, Verdict};
 use crate::shared::Shared;
 use crate::statistics;
 use crate::track::Tracked;
@@ -139,9 +139,13 @@ fn rule(client: &Client, frontend: &Arc<Frontend>, ticket: &mut Ticket) -> Ruled
             ruled.tracked = Tracked::begin(frontend, facts.source, now);
             if let Some(tracked) = &ruled.tracked {
                 tracked.request(now);
-                *facts = Facts { tracked: true, ..client.facts(true) };
+                facts.tracked = true;
+                if rules.counting() {
+                    facts.counts = client.counts();
+                }
             }
         });
+        ticket.once = facts.once;
         ruled.backend = rules.route(&facts, &ticket.head).cloned();
         ruled.prepared = rules.prepare(&facts, &ticket.head);
     }
@@ -292,6 +296,7 @@ async fn try_servers(
             };
         story.tries.way.connect = Some(client.worker.now() - begun);
         let repeatable = ticket.request.body.is_done()
+            && !ticket.once
             && match ticket.request.repeat {
                 Repeat::Safe => true,
                 Repeat::Idempotent => reused,
@@ -306,25 +311,22 @@ async fn try_servers(
         match end {
             // RFC 9110 9.2.2: nothing was answered, and asking again changes nothing. A used
             // connection may just have been closed under us; its server gets another chance.
-            Finish::Repeat if story.repeated < 2 => {
+            Finish::Repeat => {
                 story.repeated += 1;
                 if !reused {
                     server.live.eresp.up();
                     story.repeated = 2;
+                    story.tries.elsewhere(backend, server);
                 }
-                story.tries.once_more(server, !reused);
-            }
-            Finish::Repeat => {
-                server.live.eresp.up();
-                let after = give_up(client, ticket, story, 502).await;
-                return ended(after, Termination::SERVER_HEAD);
+                story.tries.once_more(server);
             }
             Finish::Again(status, termination) => {
                 server.live.eresp.up();
                 if !story.tries.has_more(backend) {
                     return ended(give_up(client, ticket, story, status).await, termination);
                 }
-                story.tries.once_more(server, true);
+                story.tries.elsewhere(backend, server);
+                story.tries.once_more(server);
             }
             Finish::Done(after, termination) => {
                 let total = client.worker.now() - ticket.received;

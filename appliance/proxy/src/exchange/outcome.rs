@@ -6,8 +6,7 @@ use crate::config::Backend;
 use crate::log::Termination;
 use crate::persist::Aftermath;
 use crate::pool::Upstream;
-use crate::relay::{End, Relay};
-use crate::request::Repeat;
+use crate::relay::{End, KEPT, Relay};
 use crate::response::Asked;
 use crate::tunnel;
 use model::RetryOn;
@@ -42,6 +41,9 @@ pub(super) async fn relay(
     let retry = retries(ticket, backend, story);
     let unwanted: Vec<u16> = retry.iter().filter_map(|r| r.status()).collect();
     let request = &mut ticket.request;
+    let fits = request.body.left().is_none_or(|left| {
+        usize::try_from(left).is_ok_and(|left| ticket.head.len().saturating_add(left) <= KEPT)
+    });
     let now = worker.now();
     let mut relay = Relay {
         worker: &worker,
@@ -60,6 +62,7 @@ pub(super) async fn relay(
         },
         body: &mut request.body,
         repeatable,
+        kept: !retry.is_empty() && fits,
         unwanted: &unwanted,
         ended: live.standing.ended(),
         client_limit: u64::from(client.frontend.settings.timeout_client.0),
@@ -87,6 +90,7 @@ pub(super) async fn relay(
     let read_whole = relay.body.is_done();
     let response = relay.response.take();
     let (answered_at, bytes_in) = (relay.answered_at, relay.bytes_in);
+    let retry = if relay.is_all_here() { retry } else { &[] };
     let touched = relay.bytes_out > 0 || answered_at.is_some() || relay.interims > 0;
     let down = std::mem::take(&mut relay.down);
     story.bytes += relay.bytes_out;
@@ -96,7 +100,8 @@ pub(super) async fn relay(
     for traffic in [&client.frontend.live.traffic, &backend.live.traffic, &live.traffic] {
         traffic.bytes_in.add(bytes_in);
     }
-    live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0));
+    live.traffic.bytes_in.add(u64::try_from(ticket.bytes).unwrap_or(0) + ticket.resent);
+    ticket.resent += bytes_in;
     live.traffic.bytes_out.add(bytes_out);
     client.frontend.live.traffic.bytes_out.add(bytes_out);
     if let (Some(r), Some(at)) = (&response, answered_at) {
@@ -141,9 +146,13 @@ pub(super) async fn relay(
             let after = if end == tunnel::End::Closed { After::Close } else { After::Cut };
             Finish::Done(after, Termination::NORMAL)
         }
-        End::NoAnswer if repeatable && !touched => Finish::Repeat,
+        End::NoAnswer if repeatable && !touched && story.repeated < 2 => Finish::Repeat,
         End::NoAnswer if !touched && retry.contains(&RetryOn::EmptyResponse) => {
             Finish::Again(502, Termination::SERVER_HEAD)
+        }
+        End::NoAnswer if repeatable && !touched => {
+            live.eresp.up();
+            Finish::Answer(502, Termination::SERVER_HEAD)
         }
         End::BadHead if !touched && retry.contains(&RetryOn::JunkResponse) => {
             Finish::Again(502, Termination::BAD_HEAD)
@@ -218,13 +227,11 @@ pub(super) async fn relay(
     }
 }
 
-/// What is tried again for this request: nothing that carries content, changes something or has
+/// What is tried again for this request (HAProxy: of any method), unless a rule forbids it or it has
 /// been tried often enough.
 fn retries<'a>(ticket: &Ticket, backend: &'a Backend, story: &Story) -> &'a [RetryOn] {
     let wanted = backend.settings.retry_on.as_slice();
-    let harmless = ticket.request.body.is_done() && ticket.request.repeat != Repeat::Never;
-    let left = story.tries.has_more(backend);
-    if wanted.is_empty() || !harmless || !left { &[] } else { wanted }
+    if ticket.once || !story.tries.has_more(backend) { &[] } else { wanted }
 }
 
 /// What this says of the server, if anything (HAProxy `observe layer7`: 5xx but for 501 and 505,

@@ -19,6 +19,8 @@ pub(crate) struct Facts {
     pub(crate) counts: Counts,
     /// The visitor is being counted.
     pub(crate) tracked: bool,
+    /// A rule has said that the request is sent once at most.
+    pub(crate) once: bool,
 }
 
 /// A condition's term, as far as the request answers it.
@@ -148,6 +150,7 @@ const NOBODY: Facts = Facts {
     tls: false,
     counts: Counts::NONE,
     tracked: false,
+    once: false,
 };
 
 /// Does a test of the response hold?

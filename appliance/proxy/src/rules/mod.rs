@@ -139,6 +139,7 @@ impl Rules {
                 Action::Tarpit(status) => return Verdict::Tarpit(*status),
                 // As in HAProxy, who is counted already is not counted a second time.
                 Action::Track(_) if !facts.tracked => track(facts),
+                Action::Once => facts.once = true,
                 Action::Redirect(redirect) => {
                     return Verdict::Redirect(redirect.code, address(redirect, &seen));
                 }

@@ -10,6 +10,7 @@ const FACTS: Facts = Facts {
     tls: false,
     counts: Counts::NONE,
     tracked: false,
+    once: false,
 };
 
 fn request(rules: &Rules, head: &mut Vec<u8>) -> Verdict {
