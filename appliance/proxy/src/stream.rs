@@ -74,6 +74,11 @@ impl Stream {
         }
     }
 
+    /// Does its end mean no more than the end of a request?
+    pub(crate) fn is_one_request(&self) -> bool {
+        matches!(self, Self::H2(_))
+    }
+
     /// Ready when the visitor has said that it wants no answer any more. HTTP/1.1 cannot say so:
     /// who has ended its side may still be waiting.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {

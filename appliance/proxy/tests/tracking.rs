@@ -170,6 +170,47 @@ fn a_tarpit_takes_its_time() {
     assert!(both.ours.handle.recent_log().join("\n").contains(" PT"));
 }
 
+fn tarpit(timeout: &str) -> (Scripted, Proxy) {
+    let backend = Scripted::named("page");
+    let mut all = settings(free_port(), vec![server("s", backend.address)]);
+    all.frontends[0].rules = vec!["http-request tarpit if { path /bot }".parse().unwrap()];
+    all.frontends[0].timeout_tarpit = timeout.parse().unwrap();
+    (backend, Proxy::with(all, 1, None))
+}
+
+#[test]
+fn who_leaves_a_tarpit_leaves_his_place() {
+    let (_backend, proxy) = tarpit("600s");
+    let mut conns: Vec<_> = (0..4).map(|_| proxy.connect()).collect();
+    conns.iter_mut().take(3).for_each(|c| c.send(b"GET /bot HTTP/1.1\r\nHost: h\r\n\r\n"));
+    conns[3].send(b"POST /bot HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n123");
+    until("they are held", || proxy.status().frontends[0].dreq == 4);
+    // Far more than is kept for later.
+    conns[1].send(&[b'x'; 300_000]);
+    assert_eq!(proxy.status().frontends[0].traffic.scur, 4);
+    conns.truncate(2);
+    until("two have left", || proxy.status().frontends[0].traffic.scur == 2);
+    conns[0].io.shutdown(std::net::Shutdown::Write).unwrap();
+    until("one is left", || proxy.status().frontends[0].traffic.scur == 1);
+    assert_eq!(conns[0].rest(PATIENCE), "[closed]");
+    conns.clear();
+    until("all have left", || proxy.status().frontends[0].traffic.scur == 0);
+    until("they are logged", || proxy.handle.recent_log().len() == 4);
+    let log = proxy.handle.recent_log();
+    assert!(log.iter().all(|l| l.contains(" -1 0 - - PT-- ")), "{log:?}");
+}
+
+#[test]
+fn a_tarpit_keeps_what_comes_behind() {
+    let (_backend, proxy) = tarpit("200ms");
+    let mut conn = proxy.connect();
+    conn.send(b"GET /bot HTTP/1.1\r\nHost: h\r\n\r\nGET / HT");
+    until("it is held", || proxy.status().frontends[0].dreq == 1);
+    conn.send(b"TP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(conn.answer(false).unwrap().status, 500);
+    assert_eq!(conn.answer(false).unwrap().body, b"page");
+}
+
 #[test]
 fn counts_outlive_a_change_of_the_settings() {
     let mut both = both(

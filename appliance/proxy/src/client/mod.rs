@@ -3,6 +3,7 @@
 
 mod arrive;
 mod reply;
+mod wait;
 
 use crate::config::Frontend;
 use crate::exchange::{self, After};
@@ -18,7 +19,7 @@ use crate::tcp;
 use crate::timers::Timer;
 use crate::track::{Counts, Tracked};
 use crate::worker::Worker;
-use model::{Millis, Mode};
+use model::Mode;
 use std::future::poll_fn;
 use std::net::SocketAddrV4;
 use std::pin::Pin;
@@ -30,8 +31,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// While we stop, a visitor who has just agreed on TLS gets so long to ask for something.
 const LAST_REQUEST_MS: u64 = 1000;
-/// A form's content is looked at up to so much (HAProxy `tune.bufsize`).
-const CONTENT: usize = 16 * 1024;
 
 /// A visitor's connection.
 pub(crate) struct Client {
@@ -448,57 +447,5 @@ impl Client {
             tracked: self.tracked.is_some(),
             once: false,
         }
-    }
-
-    /// Waits for the start of a body, or of all there is in mode tcp: until it is enough, or as much
-    /// as HAProxy would look at. Whoever does not send it in time is balanced without.
-    pub(crate) async fn await_content(&mut self, limit: Millis, enough: impl Fn(&[u8]) -> bool) {
-        self.timer.set(Some(self.worker.now().saturating_add(u64::from(limit.0))));
-        let worker = Rc::clone(&self.worker);
-        poll_fn(|cx| {
-            while self.pending.len() < CONTENT && !enough(&self.pending) {
-                let mut scratch = worker.scratch.borrow_mut();
-                let room = scratch.len().min(CONTENT);
-                let mut buffer = ReadBuf::new(&mut scratch[..room]);
-                match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
-                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                        self.pending.extend_from_slice(buffer.filled());
-                    }
-                    // What it means that the client is gone, the relay knows.
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return self.timer.poll(cx, worker.now()),
-                }
-            }
-            Poll::Ready(())
-        })
-        .await;
-    }
-
-    /// Waits.
-    pub(crate) async fn pause(&self, time: Millis) {
-        self.timer.set(Some(self.worker.now().saturating_add(u64::from(time.0))));
-        poll_fn(|cx| self.timer.poll(cx, self.worker.now())).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whatever ends a connection's task with a fault is an internal error of its frontend.
-    #[test]
-    #[expect(clippy::panic, reason = "that is what is looked at")]
-    fn a_fault_is_counted() {
-        let (frontend, shared) = (Arc::new(Frontend::default()), Arc::new(Shared::new(1)));
-        let slot = || Slot::new(&frontend, &shared);
-        let faults = || frontend.live.faults.internal.get();
-        drop(slot());
-        assert_eq!(faults(), 0);
-        let task = std::panic::AssertUnwindSafe(|| {
-            let _slot = slot();
-            panic!("a fault");
-        });
-        assert!(std::panic::catch_unwind(task).is_err());
-        assert_eq!((faults(), frontend.live.traffic.current.now()), (1, 0));
     }
 }

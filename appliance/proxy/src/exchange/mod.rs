@@ -183,7 +183,9 @@ async fn intercept(
         }
         Verdict::Tarpit(status) => {
             client.frontend.live.dreq.up();
-            client.pause(client.frontend.settings.timeout_tarpit).await;
+            if !client.hold(client.frontend.settings.timeout_tarpit).await {
+                return (After::Cut, Termination::TARPIT);
+            }
             (give_up(client, ticket, story, status).await, Termination::TARPIT)
         }
         Verdict::Pass => (After::KeepAlive, Termination::NORMAL),
