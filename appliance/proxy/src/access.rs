@@ -53,9 +53,9 @@ impl AccessLog {
     /// The newest lines, oldest first, those not yet written included.
     pub(crate) fn recent(&self) -> Vec<String> {
         // The writer takes the two locks in this order too.
-        let waiting = lock(&self.waiting);
         let recent = lock(&self.recent);
-        let text = String::from_utf8_lossy(&waiting.text);
+        let text = lock(&self.waiting).text.clone();
+        let text = String::from_utf8_lossy(&text);
         let late: Vec<_> = text.lines().rev().take(RECENT).map(str::to_owned).collect();
         let early = recent.iter().rev().take(RECENT - late.len()).rev().cloned();
         early.chain(late.into_iter().rev()).collect()
@@ -83,16 +83,19 @@ impl AccessLog {
                     .wait_timeout_while(waiting, GATHER, |w| !w.stop && w.text.len() < HURRY);
                 waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
             }
-            let stop = waiting.stop;
+            drop(waiting);
+            // Whoever hands over a line waits for the exchange of two buffers and nothing else.
             let mut recent = lock(&self.recent);
+            let mut waiting = lock(&self.waiting);
+            let stop = waiting.stop;
             std::mem::swap(&mut waiting.text, &mut text);
+            drop(waiting);
             let lines = String::from_utf8_lossy(&text);
             let newest: Vec<_> = lines.lines().rev().take(RECENT).map(str::to_owned).collect();
             recent.extend(newest.into_iter().rev());
             let excess = recent.len().saturating_sub(RECENT);
             recent.drain(..excess);
             drop(recent);
-            drop(waiting);
             if let Some(out) = &mut writer {
                 let result = out.write_all(&text).and_then(|()| out.flush());
                 match (result, failing) {
@@ -104,10 +107,11 @@ impl AccessLog {
                     _ => {}
                 }
             }
-            text.clear();
-            if text.capacity() > HURRY {
+            // A busy proxy fills it again at once.
+            if text.capacity() > HURRY && text.len() < HURRY / 2 {
                 text = Vec::new();
             }
+            text.clear();
             if stop {
                 return;
             }
