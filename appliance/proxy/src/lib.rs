@@ -16,7 +16,8 @@
 //!
 //! The edge: `runner` is the manager, one thread that turns snapshots into listeners, workers and
 //! checks. `worker` is one thread of the data plane, with a runtime, listeners (`SO_REUSEPORT`)
-//! and idle server connections of its own; `client` is one visitor's connection, `exchange` one
+//! and idle server connections of its own; `spread` sees to it that all threads serve about as many
+//! connections; `client` is one visitor's connection, `exchange` one
 //! request, `relay` its bytes; `tcp` and `tunnel` pass on bytes nobody reads, by `splice`. `admit`
 //! finds a place on a server, or has a request wait for one; `tries` remembers which ones were tried. A worker reads through one buffer for all its connections, so that
 //! an idle connection costs next to nothing. Workers hold an `Arc` of the settings and compare
@@ -72,6 +73,7 @@ mod rules;
 mod runner;
 mod shared;
 mod splice;
+mod spread;
 mod standing;
 mod statistics;
 mod status;
@@ -221,6 +223,11 @@ impl Handle {
             self.0.shared.look_again();
         }
         server.is_some()
+    }
+
+    /// How many connections of visitors each thread serves, those of mode udp left out.
+    pub fn connections_of_threads(&self) -> Vec<usize> {
+        self.0.shared.spread.connections().collect()
     }
 
     /// Lines of the access log that were dropped because the writer could not keep up.

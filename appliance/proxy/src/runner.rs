@@ -230,6 +230,7 @@ impl Manager {
                 let socket = listen::open(*place).map_err(|e| listen::explain(*place, &e))?;
                 let _ = orders.send(Order::Open(*place, socket));
             }
+            shared.spread.open(index, orders.clone());
             let member = Member { orders, thread };
             match self.workers.get_mut(index) {
                 Some(old) => *old = member,

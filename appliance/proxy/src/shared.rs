@@ -3,6 +3,7 @@
 use crate::access::AccessLog;
 use crate::config::{Config, Registry};
 use crate::live::{Counter, Gauge, Rate, lock};
+use crate::spread::Spread;
 use crate::statistics::Desk;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     /// The statistics page that frontends show.
     pub(crate) statistics: Desk,
     beats: Vec<AtomicU64>,
+    /// Who serves how many, and how to give them more.
+    pub(crate) spread: Spread,
     /// This node balances.
     pub(crate) active: AtomicBool,
 }
@@ -70,6 +73,7 @@ impl Shared {
             access: AccessLog::default(),
             statistics: Desk::default(),
             beats: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            spread: Spread::new(threads),
             active: AtomicBool::new(false),
         }
     }

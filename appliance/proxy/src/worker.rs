@@ -1,11 +1,12 @@
 //! One thread of the data plane: its listeners, its connections, its pool.
 
-use crate::client;
+use crate::client::{self, Slot};
 use crate::config::{Config, Frontend};
 use crate::listen::{Listening, Place};
 use crate::pool::Pool;
 use crate::shared::Shared;
 use crate::splice::Pipes;
+use crate::spread::Guest;
 use crate::stream::Stream;
 use crate::timers::Timers;
 use crate::udp;
@@ -16,14 +17,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
 /// What a read takes at most. One buffer for all connections of the thread.
 const SCRATCH: usize = 128 * 1024;
 /// How finely deadlines are kept.
-const TICK: Duration = Duration::from_millis(100);
+const TICK_MS: u64 = 100;
+const TICK: Duration = Duration::from_millis(TICK_MS);
 /// How often an idle thread shows that it is alive.
 const IDLE_TICK: Duration = Duration::from_millis(500);
 /// Buffers kept for the next request, and the largest of them.
@@ -41,6 +43,8 @@ pub(crate) enum Order {
     Open(Place, Listening),
     /// Accept what waits, then close.
     Close(Place),
+    /// Serve this visitor.
+    Take(Guest),
     /// End.
     Stop,
 }
@@ -61,6 +65,8 @@ pub(crate) struct Worker {
     /// Content that servers have sent and visitors with HTTP/2 have not been sent.
     pub(crate) waiting: Cell<usize>,
     busy: Notify,
+    /// Visitors it has let in within one tick, and which.
+    arrivals: Cell<(u64, usize)>,
 }
 
 impl Worker {
@@ -98,6 +104,15 @@ impl Worker {
         }
     }
 
+    /// How many visitors this thread has let in during this tick, with the one that comes now.
+    fn count_arrival(&self) -> usize {
+        let tick = self.now() / TICK_MS;
+        let (before, count) = self.arrivals.get();
+        let count = if before == tick { count + 1 } else { 1 };
+        self.arrivals.set((tick, count));
+        count
+    }
+
     /// Says that there is a deadline to watch.
     pub(crate) fn watch_timers(&self) {
         self.busy.notify_one();
@@ -123,6 +138,7 @@ pub(crate) fn run(
         timers: Timers::default(),
         waiting: Cell::new(0),
         busy: Notify::new(),
+        arrivals: Cell::default(),
         shared,
     });
     local.block_on(&runtime, obey(worker, index, orders));
@@ -160,6 +176,7 @@ async fn obey(worker: Rc<Worker>, index: usize, mut orders: mpsc::UnboundedRecei
                     close.notify_one();
                 }
             }
+            Some(Order::Take(guest)) => welcome(&worker, guest),
             Some(Order::Stop) | None => return,
         }
     }
@@ -271,8 +288,7 @@ async fn accept(
                         () = place(shared, at) => false,
                         () = &mut closing => true,
                     };
-                    let io = Stream::Plain(stream);
-                    client::spawn(&worker, io, peer, address, at, generation);
+                    seat(&worker, stream, peer, address, at, generation);
                     if closed {
                         break;
                     }
@@ -285,6 +301,48 @@ async fn accept(
     }
     if let Some(frontend) = frontend {
         last_connections(&worker, &listener, address, &frontend, generation).await;
+    }
+}
+
+/// Has the thread serve a visitor that has the least to do: this one, or another where the
+/// difference is worth it.
+fn seat(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddrV4,
+    local: SocketAddrV4,
+    frontend: &Arc<Frontend>,
+    generation: u64,
+) {
+    let shared = &worker.shared;
+    let other = shared.spread.lighter(worker.index, worker.count_arrival());
+    let slot = Slot::new(frontend, shared, Some(other.unwrap_or(worker.index)));
+    let Some(other) = other else {
+        return client::spawn(worker, Stream::Plain(stream), peer, local, slot, generation);
+    };
+    let back = match stream.into_std() {
+        Ok(stream) => {
+            shared.spread.hand_over(other, Guest { stream, peer, local, slot, generation })
+        }
+        Err(error) => {
+            tracing::debug!("the connection of {peer} cannot be handed over: {error}");
+            None
+        }
+    };
+    if let Some(mut guest) = back {
+        guest.slot.change_to(worker.index);
+        welcome(worker, guest);
+    }
+}
+
+/// Serves a visitor that another thread has let in.
+fn welcome(worker: &Rc<Worker>, guest: Guest) {
+    let Guest { stream, peer, local, slot, generation } = guest;
+    match TcpStream::from_std(stream) {
+        Ok(stream) => {
+            client::spawn(worker, Stream::Plain(stream), peer, local, slot, generation);
+        }
+        Err(error) => tracing::debug!("the connection of {peer} cannot be taken over: {error}"),
     }
 }
 
@@ -335,8 +393,7 @@ async fn last_connections(
     let end = tokio::time::Instant::now() + LAST_HANDSHAKES;
     while let Ok(Ok((stream, peer))) = tokio::time::timeout_at(end, listener.accept()).await {
         if let SocketAddr::V4(peer) = peer {
-            let io = Stream::Plain(stream);
-            client::spawn(worker, io, peer, address, frontend, generation);
+            seat(worker, stream, peer, address, frontend, generation);
         }
     }
 }

@@ -302,3 +302,24 @@ fn as_many_connections_are_kept_as_were_busy() {
     let opened = a.connections.load(SeqCst);
     assert!(opened <= VISITORS, "{opened} connections for {VISITORS} at once");
 }
+
+/// The kernel alone would spread them by chance: of forty connections on eight threads hardly ever
+/// each has five.
+#[test]
+fn every_thread_serves_as_many_connections_as_the_others() {
+    let a = Scripted::named("a");
+    let proxy = Proxy::with(settings(free_port(), vec![server("a", a.address)]), 8, None);
+    let mut visitors: Vec<Conn> = Vec::new();
+    for _ in 0..40 {
+        let mut visitor = proxy.connect();
+        assert_eq!(visitor.get("/").unwrap().status, 200);
+        visitors.push(visitor);
+    }
+    assert_eq!(proxy.handle.connections_of_threads(), [5; 8]);
+    for visitor in &mut visitors {
+        assert_eq!(visitor.get("/").unwrap().status, 200);
+    }
+    assert_eq!(proxy.status().frontends[0].traffic.scur, 40);
+    drop(visitors);
+    until("they are gone", || proxy.handle.connections_of_threads() == [0; 8]);
+}

@@ -98,19 +98,34 @@ enum Next {
 pub(crate) struct Slot {
     frontend: Arc<Frontend>,
     shared: Arc<Shared>,
+    /// The thread that has a connection to serve with it.
+    thread: Option<usize>,
 }
 
 impl Slot {
-    pub(crate) fn new(frontend: &Arc<Frontend>, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        frontend: &Arc<Frontend>,
+        shared: &Arc<Shared>,
+        thread: Option<usize>,
+    ) -> Self {
+        thread.into_iter().for_each(|thread| shared.spread.enter(thread));
         shared.connections.enter();
         frontend.live.traffic.current.enter();
         frontend.live.traffic.total.up();
-        Self { frontend: Arc::clone(frontend), shared: Arc::clone(shared) }
+        Self { frontend: Arc::clone(frontend), shared: Arc::clone(shared), thread }
+    }
+
+    /// Another thread serves it.
+    pub(crate) fn change_to(&mut self, thread: usize) {
+        self.shared.spread.enter(thread);
+        let before = self.thread.replace(thread);
+        before.into_iter().for_each(|thread| self.shared.spread.leave(thread));
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.thread.into_iter().for_each(|thread| self.shared.spread.leave(thread));
         if self.shared.connections.now() >= self.shared.maxconn() {
             self.shared.room.notify_waiters();
         }
@@ -127,13 +142,13 @@ impl Drop for Slot {
     }
 }
 
-/// Serves a new connection; `generation` is that of the settings `frontend` is from.
+/// Serves a new connection; `generation` is that of the settings its frontend is from.
 pub(crate) fn spawn(
     worker: &Rc<Worker>,
     io: Stream,
     peer: SocketAddrV4,
     local: SocketAddrV4,
-    frontend: &Arc<Frontend>,
+    slot: Slot,
     generation: u64,
 ) {
     let was_idle = worker.timers.is_empty();
@@ -145,14 +160,14 @@ pub(crate) fn spawn(
         tls: false,
         told: None,
         timer: worker.timers.timer(),
-        frontend: Arc::clone(frontend),
+        frontend: Arc::clone(&slot.frontend),
         generation,
         pending: Vec::new(),
         closing: false,
         first: true,
         began: None,
         tracked: None,
-        _slot: Some(Slot::new(frontend, &worker.shared)),
+        _slot: Some(slot),
     };
     if was_idle {
         worker.watch_timers();

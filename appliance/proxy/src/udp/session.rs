@@ -117,7 +117,7 @@ impl State {
             server: None,
             waker: None,
             end: None,
-            places: Some((Slot::new(frontend, shared), Busy::new(backend))),
+            places: Some((Slot::new(frontend, shared, None), Busy::new(backend))),
             began: now,
             wall_ms: Shared::wall_ms(),
             way: Way::default(),
