@@ -3,9 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test states what it expects")]
 
-use lab::{
-    Api, Figures, Lab, Load, Options, Plan, Report, Shape, http, site, wait, wired, wireless,
-};
+use lab::{Api, Drill, Figures, Lab, Options, Step, http, wait, wired, wireless};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -130,49 +128,6 @@ fn a_file_made_on_web01_appears_on_web02_as_it_is() {
     assert_eq!(fs::read_to_string(there.join("files/pictures/own")).unwrap(), "mirror");
 }
 
-/// One thing that happens under traffic, and what the visitors noticed.
-struct Drill<'a> {
-    lab: &'a Lab,
-    figures: Figures,
-    complaints: Vec<String>,
-}
-
-impl Drill<'_> {
-    /// A hundred visitors a second while `event` happens, until `settled` and one second more.
-    fn run(
-        &mut self,
-        what: &str,
-        (most_failed, longest_gap_ms): (u64, f64),
-        event: impl FnOnce(&Lab),
-        settled: impl FnOnce(&Lab),
-    ) {
-        let plan = Plan {
-            // Longer than it takes to find out that a web server is gone: a visitor who is kept
-            // waiting until then is slow, not lost.
-            timeout: Duration::from_secs(12),
-            shape: Shape::Rate(100),
-            ..Plan::steady(site())
-        };
-        let load = Load::start(&self.lab.client(), plan).unwrap();
-        load.reach(100, PATIENCE).unwrap();
-        event(self.lab);
-        settled(self.lab);
-        let now = load.so_far().total;
-        load.reach(now + 150, PATIENCE).unwrap();
-        let report = load.finish().unwrap();
-        self.figures.row(what, &report);
-        self.judge(what, &report, most_failed, longest_gap_ms);
-    }
-
-    fn judge(&mut self, what: &str, report: &Report, most_failed: u64, longest_gap_ms: f64) {
-        if report.failed > most_failed || report.longest_gap_ms > longest_gap_ms {
-            self.complaints.push(format!(
-                "{what}: at most {most_failed} failed and {longest_gap_ms} ms wanted, {report:?}"
-            ));
-        }
-    }
-}
-
 fn master(lab: &Lab) {
     lab.wait_holder("lbmaster", PATIENCE).unwrap();
 }
@@ -192,41 +147,64 @@ fn every_single_board_may_fail_under_traffic() {
     };
     servers(4)(&lab);
     let figures = Figures::new(env!("CARGO_TARGET_TMPDIR"), "under 100 requests a second");
-    let mut drill = Drill { lab: &lab, figures, complaints: Vec::new() };
+    let mut drill = Drill::new(&lab, figures);
+    let off = |node: &'static str| move |lab: &Lab| lab.node(node).power(false).unwrap();
+    let on = |node: &'static str| move |lab: &Lab| lab.node(node).power(true).unwrap();
+    let again = |lab: &Lab| lab.node("lbmaster").start().unwrap();
 
     // This machine may pause for a moment; a gap of a quarter of a second is not the cluster's.
     const QUIET: f64 = 250.0;
-    drill.run("nothing happens", (0, QUIET), |_| (), |_| ());
+    drill.run(&[Step::new("nothing happens", (0, QUIET), &|_| (), &|_| ())]).unwrap();
     // Three checks of 500 ms until its servers are down; until then requests that meet one of
     // them wait for a connection and then go to another server, so all are answered, except those
     // whose answer was under way when the plug was pulled.
-    let off = |node: &'static str| move |lab: &Lab| lab.node(node).power(false).unwrap();
-    let on = |node: &'static str| move |lab: &Lab| lab.node(node).power(true).unwrap();
-    drill.run("Web01 without power", (3, 500.0), off("web01"), servers(2));
-    drill.run("Web01 back", (0, QUIET), on("web01"), servers(4));
+    drill
+        .run(&[
+            Step::new("Web01 without power", (3, 500.0), &off("web01"), &servers(2)),
+            Step::new("Web01 back", (0, QUIET), &on("web01"), &servers(4)),
+        ])
+        .unwrap();
 
     // Version 2, adverts every second: three are missed, and (256 - 100) / 256 s of skew for the
     // backup (RFC 3768 6.1), 3.61 s after the last one was heard. The rest is for the first
     // answers. Whoever comes in that time waits for TCP's next attempt, and loses at most what
     // 12 s of patience cannot bridge.
-    drill.run("LbMaster without power", (10, 4500.0), off("lbmaster"), slave);
-    // It takes over by preemption: both announce, the backup lets go. A connection in the hands
-    // of the backup at that moment is cut.
-    drill.run("LbMaster back, takes over", (3, 1000.0), on("lbmaster"), master);
+    drill
+        .run(&[
+            Step::new("LbMaster without power", (10, 4500.0), &off("lbmaster"), &slave),
+            // It takes over by preemption: both announce, the backup lets go. A connection in the
+            // hands of the backup at that moment is cut.
+            Step::new("LbMaster back, takes over", (3, 1000.0), &on("lbmaster"), &master),
+        ])
+        .unwrap();
 
     // The guardian says farewell for the dead process, and the only other balancer need not wait
     // for anybody else's claim. What the dead process was answering is lost.
-    drill.run("LbMaster SIGKILL", (5, 500.0), |lab| drop(lab.node("lbmaster").kill()), slave);
-    let again = |lab: &Lab| lab.node("lbmaster").start().unwrap();
-    drill.run("LbMaster started, takes over", (3, 1000.0), again, master);
+    let kill = |lab: &Lab| drop(lab.node("lbmaster").kill());
+    drill
+        .run(&[
+            Step::new("LbMaster SIGKILL", (5, 500.0), &kill, &slave),
+            Step::new("LbMaster started, takes over", (3, 1000.0), &again, &master),
+        ])
+        .unwrap();
 
     // It lets go once the backup has announced itself, and answers what it has accepted.
-    drill.run("LbMaster SIGTERM", (2, 500.0), |lab| drop(lab.node("lbmaster").stop()), slave);
-    drill.run("LbMaster started, takes over", (3, 1000.0), again, master);
+    let stop = |lab: &Lab| drop(lab.node("lbmaster").stop());
+    drill
+        .run(&[
+            Step::new("LbMaster SIGTERM", (2, 500.0), &stop, &slave),
+            Step::new("LbMaster started, takes over", (3, 1000.0), &again, &master),
+        ])
+        .unwrap();
 
-    drill.run("LbSlave without power", (0, QUIET), off("lbslave"), master);
-    drill.run("LbSlave back", (0, QUIET), on("lbslave"), master);
+    drill
+        .run(&[
+            Step::new("LbSlave without power", (0, QUIET), &off("lbslave"), &master),
+            Step::new("LbSlave back", (0, QUIET), &on("lbslave"), &master),
+        ])
+        .unwrap();
 
-    drill.figures.publish().unwrap();
-    assert!(drill.complaints.is_empty(), "{}", drill.complaints.join("\n"));
+    if let Err(missed) = drill.finish() {
+        panic!("{missed}");
+    }
 }

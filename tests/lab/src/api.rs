@@ -81,19 +81,26 @@ impl Api {
         self.send(&put.body("application/json", document.to_string()))
     }
 
-    /// Reads the settings, changes them and puts them back; returns the new `ETag`.
+    /// Reads the settings, changes them and puts them back; returns the new `ETag`. Begins anew
+    /// where somebody else, or another node, has changed them meanwhile.
     ///
     /// # Errors
     /// When the node refuses the change.
-    pub fn change(&self, edit: impl FnOnce(&mut Value)) -> Result<String> {
-        let (mut document, tag) = self.settings()?;
-        edit(&mut document);
-        let response = self.put_settings(&document, &tag)?;
-        if !(200..300).contains(&response.status) {
-            let text = response.text();
-            return Err(Error::other(format!("refused ({}): {text}", response.status)));
+    pub fn change(&self, edit: impl Fn(&mut Value)) -> Result<String> {
+        let mut attempts = 0;
+        loop {
+            let (mut document, tag) = self.settings()?;
+            edit(&mut document);
+            let response = self.put_settings(&document, &tag)?;
+            attempts += 1;
+            match response.status {
+                200..300 => return self.settings().map(|(_, tag)| tag),
+                412 if attempts < 10 => {}
+                status => {
+                    return Err(Error::other(format!("refused ({status}): {}", response.text())));
+                }
+            }
         }
-        self.settings().map(|(_, tag)| tag)
     }
 
     /// Sets state or weight of one server.

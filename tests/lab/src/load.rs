@@ -68,6 +68,8 @@ impl Plan {
 /// What came of a load.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// Requests that were started.
+    pub started: u64,
     /// Requests that ended, one way or the other.
     pub total: u64,
     /// Without a 200 and a whole body.
@@ -82,6 +84,13 @@ pub struct Report {
     pub bytes: u64,
     /// How long it ran, in seconds.
     pub seconds: f64,
+}
+
+impl Report {
+    /// Requests that have not ended yet.
+    pub fn under_way(&self) -> u64 {
+        self.started.saturating_sub(self.total)
+    }
 }
 
 #[derive(Debug)]
@@ -200,6 +209,10 @@ async fn run(plan: Plan, tally: Arc<Mutex<Tally>>, mut stop: watch::Receiver<boo
         let tally = Arc::clone(&tally);
         move |took, result| tally.lock().unwrap_or_else(PoisonError::into_inner).note(took, result)
     };
+    let begin = move || {
+        tally.lock().unwrap_or_else(PoisonError::into_inner).report.started += 1;
+        Instant::now()
+    };
     match plan.shape {
         Shape::Rate(rate) => {
             let mut tick = interval(Duration::from_secs(1) / rate.max(1));
@@ -215,8 +228,8 @@ async fn run(plan: Plan, tally: Arc<Mutex<Tally>>, mut stop: watch::Receiver<boo
                     _ = tick.tick(), if under_way.len() < MOST_WAITING => {
                         started += 1;
                         let (plan, note) = (Arc::clone(&plan), note.clone());
+                        let begun = begin();
                         under_way.spawn(async move {
-                            let begun = Instant::now();
                             let result = next(&plan, &mut None, false).await;
                             note(begun.elapsed(), result);
                         });
@@ -227,6 +240,7 @@ async fn run(plan: Plan, tally: Arc<Mutex<Tally>>, mut stop: watch::Receiver<boo
         Shape::Workers { count, keep_alive } => {
             for _ in 0..count {
                 let (plan, note, stop) = (Arc::clone(&plan), note.clone(), stop.clone());
+                let begin = begin.clone();
                 let share = plan.most / u64::from(count.max(1));
                 under_way.spawn(async move {
                     let end = Instant::now() + LONGEST;
@@ -235,7 +249,7 @@ async fn run(plan: Plan, tally: Arc<Mutex<Tally>>, mut stop: watch::Receiver<boo
                         if *stop.borrow() || Instant::now() > end {
                             break;
                         }
-                        let begun = Instant::now();
+                        let begun = begin();
                         let result = next(&plan, &mut kept, keep_alive).await;
                         note(begun.elapsed(), result);
                     }
