@@ -33,7 +33,8 @@ run:
 	@cargo build --release --locked -p bramble -p lab
 	@$(ROOT) $(TARGET)/release/lab up
 
-# Unit tests in parallel; whatever measures time or builds networks one after the other.
+# Unit tests in parallel, and in each target named `together` a few tests beside each other; whatever
+# measures time one after the other.
 test:
 	@.ci/need-rust
 	@.ci/need ip:iproute2 ping:iputils-ping cc:build-essential keepalived:keepalived haproxy:haproxy \
@@ -44,7 +45,8 @@ test:
 		h2load:nghttp2-client
 	cargo test --workspace --locked --no-run
 	cargo test --workspace --locked --no-fail-fast --lib --bins
-	cargo test --workspace --locked --no-fail-fast --test '*' -- --test-threads=1
+	cargo test --workspace --locked --no-fail-fast --test together -- --test-threads=3 together::
+	cargo test --workspace --locked --no-fail-fast --test '*' -- --test-threads=1 --skip=together::
 
 soak:
 	@.ci/need-rust

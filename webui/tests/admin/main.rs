@@ -6,26 +6,32 @@
 mod support;
 
 mod account;
-mod across;
-mod admin_of_all;
-mod api;
-mod audit;
-mod backup;
-mod board;
 mod browser;
-mod certificates;
-mod conflicts;
 mod connections;
-mod diagnostics;
-mod firmware;
-mod first_run;
-mod forms;
-mod found;
-mod live;
-mod pages;
-mod prometheus;
-mod roles;
-mod routes;
-mod statistics;
-mod steer;
-mod wifi;
+
+// They wait or compute, and measure nothing that others could disturb: `make test` runs them
+// beside each other.
+#[path = "."]
+mod together {
+    mod across;
+    mod admin_of_all;
+    mod api;
+    mod audit;
+    mod backup;
+    mod board;
+    mod certificates;
+    mod conflicts;
+    mod diagnostics;
+    mod firmware;
+    mod first_run;
+    mod forms;
+    mod found;
+    mod live;
+    mod pages;
+    mod prometheus;
+    mod roles;
+    mod routes;
+    mod statistics;
+    mod steer;
+    mod wifi;
+}

@@ -188,6 +188,16 @@ pub(crate) fn settings() -> Settings {
     settings
 }
 
+/// The settings of a board nobody has configured beyond its name.
+pub(crate) fn bare() -> Settings {
+    let mut settings = settings();
+    settings.cluster.gateway = None;
+    settings.cluster.dns.clear();
+    settings.nodes[0].eth0 = Link::default();
+    settings.nodes[0].wlan0 = Link::default();
+    settings
+}
+
 impl Running {
     pub(crate) fn start(lab: &Lab, options: Options) -> Self {
         Self::with(lab, options, settings())

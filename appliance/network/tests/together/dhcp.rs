@@ -1,19 +1,15 @@
 //! The DHCP client against servers in another network namespace. Needs root.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests")]
 
-use bench::{Lab, Running, cidr, eventually, options};
-use dhcpd::{DECLINE, DISCOVER, Manners, REQUEST, Server};
+use crate::bench::{Lab, Running, bare, cidr, eventually, options};
+use crate::dhcpd::{DECLINE, DISCOVER, Manners, REQUEST, Server};
+use model::Settings;
 use model::status::{DhcpStatus, SubsystemState};
-use model::{Link, Settings};
 use network::{LeaseMemory, Options};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-mod bench;
-mod dhcpd;
 
 /// Longer than it takes until a board helps itself to an address.
 const LONG: Duration = Duration::from_secs(30);
@@ -29,16 +25,6 @@ fn within(patience: Duration, what: &str, mut done: impl FnMut() -> bool) -> Dur
 
 fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 1, last)
-}
-
-/// The settings of a board nobody has configured beyond its name.
-fn bare() -> Settings {
-    let mut settings = bench::settings();
-    settings.cluster.gateway = None;
-    settings.cluster.dns.clear();
-    settings.nodes[0].eth0 = Link::default();
-    settings.nodes[0].wlan0 = Link::default();
-    settings
 }
 
 fn dhcp() -> (tempfile::TempDir, Options) {

@@ -1,8 +1,6 @@
 //! Power can go at any moment: a change of settings is there or it is not, and a damaged database
 //! is not the end.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test states what it expects")]
-
 use lab::{Api, Lab, Options, admin, http, wait};
 use serde_json::json;
 use std::fs::{self, File};

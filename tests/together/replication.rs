@@ -1,7 +1,5 @@
 //! One set of settings on four nodes: edits anywhere, splits, conflicts, nodes that were away.
 
-#![allow(clippy::unwrap_used, reason = "a test states what it expects")]
-
 use lab::{Api, Lab, Options, wait};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

@@ -1,17 +1,14 @@
 //! Addresses that others have, and what a round of tries finds, in network namespaces. Needs root.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests")]
 
-use bench::{Lab, Running, eventually, inside, options};
+use crate::bench::{Lab, Running, eventually, inside, options};
 use model::status::{AddressConflict, SubsystemState, Try};
 use network::Options;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
-mod bench;
-
 fn conflict(node: &Running) -> Option<AddressConflict> {
     let links = node.handle.links();
-    links.into_iter().find(|l| l.name == "eth0").unwrap().conflict
+    links.into_iter().find(|l| l.name == "eth0")?.conflict
 }
 
 fn ip(last: u8) -> Ipv4Addr {

@@ -1,8 +1,6 @@
 //! Four boards that were never told anything: one is claimed, the others are found by it and
 //! become nodes of its cluster, with nothing but the page of the one.
 
-#![allow(clippy::unwrap_used, reason = "a test states what it expects")]
-
 use lab::http::{self, Request};
 use lab::{Api, Lab, Options, admin, wait, wired};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! The whole of the Wi-Fi against a double of wpa_supplicant and made-up radios.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests")]
 
+use crate::supplicant::{Bss, Supplicant, World, lock};
 use control::{Shutdown, ShutdownTrigger, Snapshot};
 use model::status::{WifiSecurity, WifiVerdict};
 use model::{NodeId, Revision, Secret, Settings, WifiNetwork};
@@ -11,10 +11,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use supplicant::{Bss, Supplicant, World, lock};
 use tokio::sync::watch;
-
-mod supplicant;
 
 /// Instead of a minute.
 const PATIENCE: Duration = Duration::from_secs(4);

@@ -1,8 +1,6 @@
 //! One admin for four nodes: one sign-in, one password, tokens, what one node asks of another, and
 //! one audit log.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test states what it expects")]
-
 use lab::{Api, Lab, Options, admin, http, wait};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
