@@ -38,6 +38,19 @@ pub fn free_udp_port() -> u16 {
     (0..100).find_map(free).unwrap()
 }
 
+/// A server that sends back each datagram and remembers nothing, as long as this process lives.
+pub fn datagram_echo() -> SocketAddrV4 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let SocketAddr::V4(address) = socket.local_addr().unwrap() else { unreachable!() };
+    std::thread::spawn(move || {
+        let mut part = [0; 2048];
+        while let Ok((n, from)) = socket.recv_from(&mut part) {
+            let _ = socket.send_to(&part[..n], from);
+        }
+    });
+    address
+}
+
 pub fn server(n: &str, address: SocketAddrV4) -> Server {
     Server { name: name(n), address: Some(Endpoint(address)), ..Server::default() }
 }

@@ -2,20 +2,7 @@
 
 use crate::common::PATIENCE;
 use crate::run::{Failure, Run, count};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-
-/// A server that sends back what comes, for as long as this process lives.
-pub(crate) fn echo() -> SocketAddrV4 {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let SocketAddr::V4(address) = socket.local_addr().unwrap() else { unreachable!() };
-    std::thread::spawn(move || {
-        let mut part = [0; 2048];
-        while let Ok((n, from)) = socket.recv_from(&mut part) {
-            let _ = socket.send_to(&part[..n], from);
-        }
-    });
-    address
-}
+use std::net::{Ipv4Addr, UdpSocket};
 
 /// One question after the other, so many from each source, each asked when the one before has its
 /// answer.

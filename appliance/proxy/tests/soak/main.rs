@@ -74,7 +74,7 @@ fn nothing_fails_and_no_memory_is_lost_while_everything_changes() {
     let servers = Servers {
         web: (0..4).map(|_| plain::origin()).collect(),
         repeater: Scripted::new(|peer| plain::repeat(&mut peer.io)),
-        datagrams: std::array::from_fn(|_| datagrams::echo()),
+        datagrams: std::array::from_fn(|_| common::datagram_echo()),
     };
     let ports = Ports::new();
     let first = certificate("c0", &[secure::HOST]);
