@@ -33,8 +33,10 @@ const BUFFERS: usize = 64;
 const BUFFER_LIMIT: usize = 32 * 1024;
 /// How large a new one is: most heads fit.
 const NEW_BUFFER: usize = 1024;
-/// A closing listener takes what finishes its handshake within this time.
-const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
+/// A closing listener takes what finishes its handshake within this time: a visitor on a slow line
+/// needs that long. Whoever begins one meanwhile tries again after a second (RFC 6298 2.1), when it
+/// is gone.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(750);
 
 /// What the manager tells a worker.
 #[derive(Debug)]
