@@ -27,6 +27,8 @@ pub(crate) struct Asked {
     pub(crate) upgrade: bool,
     /// To WebSocket, that is.
     pub(crate) websocket: bool,
+    /// Over HTTP/2, where any success would say that it is one (RFC 8441 5).
+    pub(crate) success_switches: bool,
     /// The client understands trailers.
     pub(crate) wants_trailers: bool,
 }
@@ -106,6 +108,9 @@ fn build(
     let interim = status < 200;
     let switching = status == 101;
     if switching && (!asked.upgrade || (asked.websocket && !accept)) {
+        return Err(BadResponse);
+    }
+    if asked.success_switches && (200..300).contains(&status) {
         return Err(BadResponse);
     }
     let bodyless = asked.is_head || interim || status == 204 || status == 304;
@@ -193,6 +198,7 @@ mod tests {
         keep_alive: true,
         upgrade: false,
         websocket: false,
+        success_switches: false,
         wants_trailers: false,
     };
 
@@ -271,6 +277,9 @@ mod tests {
         }
         let ws = Asked { upgrade: true, websocket: true, ..ASKED };
         assert!(read("HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n", ws).is_err());
+        let plain = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert!(read(plain, ws).is_ok());
+        assert!(read(plain, Asked { success_switches: true, ..ws }).is_err());
         let good = "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
         assert!(read(good, ws).unwrap().1.contains("Connection: upgrade\r\n"));
         let more = good.replace("\r\nSec", "\r\nConnection: Upgrade, X-Priv\r\nX-Priv: 1\r\nSec");

@@ -44,6 +44,7 @@ pub(super) async fn relay(
     let fits = request.body.left().is_none_or(|left| {
         usize::try_from(left).is_ok_and(|left| ticket.head.len().saturating_add(left) <= KEPT)
     });
+    let success_switches = request.upgrade && client.io.is_one_request();
     let now = worker.now();
     let mut relay = Relay {
         worker: &worker,
@@ -58,6 +59,7 @@ pub(super) async fn relay(
             keep_alive: request.keep_alive && may_stay,
             upgrade: request.upgrade,
             websocket: request.websocket,
+            success_switches,
             wants_trailers: request.wants_trailers,
         },
         body: &mut request.body,

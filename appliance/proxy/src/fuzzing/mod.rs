@@ -182,6 +182,7 @@ fn asked(bits: u8) -> Asked {
         upgrade,
         websocket: bit(4) && upgrade,
         wants_trailers: bit(5),
+        success_switches: bit(6),
     }
 }
 

@@ -11,6 +11,8 @@ use crate::message::put_field;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
+use http::StatusCode;
+use http::header::SEC_WEBSOCKET_ACCEPT;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -28,9 +30,20 @@ pub(crate) struct Bridge {
     incoming: Incoming,
     respond: SendResponse<Bytes>,
     out: Out,
-    is_head: bool,
+    shape: Shape,
     local: Option<SocketAddr>,
     guard: Guard,
+}
+
+/// What of a request matters to its stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// The head that is read before says that the body comes in chunks.
+    pub(super) chunked: bool,
+    /// No content is answered.
+    pub(super) is_head: bool,
+    /// It asks for a WebSocket.
+    pub(super) websocket: bool,
 }
 
 /// The request's body, as HTTP/1.1 has it.
@@ -70,20 +83,20 @@ fn gone() -> io::Error {
 }
 
 impl Bridge {
-    /// `chunked`: the head that is read before says that the body comes in chunks.
     pub(super) fn new(
         stream: RecvStream,
         respond: SendResponse<Bytes>,
-        (chunked, is_head): (bool, bool),
+        shape: Shape,
         local: Option<SocketAddr>,
         guard: Guard,
     ) -> Self {
+        let chunked = shape.chunked;
         let ended = stream.is_end_stream() && !chunked;
         Self {
             incoming: Incoming { stream, chunked, ended, owed: 0, ready: Vec::new(), at: 0 },
             respond,
             out: Out::Head(Vec::new()),
-            is_head,
+            shape,
             local,
             guard,
         }
@@ -154,13 +167,17 @@ impl Bridge {
         };
         whole.truncate(from + end + 4);
         let used = whole.len() - held;
-        let (response, framing) = head::response(&Bytes::from(whole)).ok_or_else(invalid)?;
+        let (mut response, framing) = head::response(&Bytes::from(whole)).ok_or_else(invalid)?;
         let status = response.status();
-        if status.is_informational() {
+        if status == StatusCode::SWITCHING_PROTOCOLS && self.shape.websocket {
+            // RFC 8441 5.1: any success says as much here.
+            *response.status_mut() = StatusCode::OK;
+            response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+        } else if status.is_informational() {
             self.respond.send_informational(response).map_err(|_| gone())?;
             return Ok(used);
         }
-        let bodyless = self.is_head || [204, 304].contains(&status.as_u16());
+        let bodyless = self.shape.is_head || [204, 304].contains(&status.as_u16());
         let left = match framing {
             _ if bodyless => Body::Done,
             Framing::Length(length) => Body::length(length),

@@ -5,13 +5,27 @@
 
 use crate::message::{Known, known, put_field};
 use crate::request::Refused;
+use base64::Engine;
 use bytes::Bytes;
+use h2::ext::Protocol;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+/// Is the stream to become a WebSocket (RFC 8441 5)?
+pub(super) fn is_websocket(parts: &Parts) -> bool {
+    let protocol = parts.extensions.get::<Protocol>();
+    parts.method == Method::CONNECT
+        && protocol.is_some_and(|p| p.as_str().eq_ignore_ascii_case("websocket"))
+}
+
+/// The method it has for servers and in the log: a WebSocket begins as `GET` (RFC 6455 4.1).
+fn method(parts: &Parts) -> &str {
+    if is_websocket(parts) { "GET" } else { parts.method.as_str() }
+}
 
 /// Writes a request's head; `has_body`: there is content to come.
 pub(super) fn put_request(parts: &Parts, has_body: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
-    let (method, uri) = (parts.method.as_str(), &parts.uri);
+    let (method, uri, websocket) = (method(parts), &parts.uri, is_websocket(parts));
     if method == "CONNECT" {
         return Err(Refused::Method);
     }
@@ -60,6 +74,9 @@ pub(super) fn put_request(parts: &Parts, has_body: bool, out: &mut Vec<u8>) -> R
                 return Err(Refused::Bad);
             }
             Known::Te if value != "trailers" => return Err(Refused::Bad),
+            // What comes is no content, and its key means something to one connection only.
+            Known::ContentLength if websocket => return Err(Refused::Bad),
+            Known::SecWebsocketKey if websocket => {}
             kind => {
                 has_length |= kind == Known::ContentLength;
                 put_field(out, name.as_str().as_bytes(), value.as_bytes());
@@ -69,7 +86,14 @@ pub(super) fn put_request(parts: &Parts, has_body: bool, out: &mut Vec<u8>) -> R
     if hosts > 1 || (hosts == 0 && authority.is_none()) {
         return Err(Refused::Bad);
     }
-    if has_body && !has_length {
+    if websocket {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(|_| Refused::Bad)?;
+        let key = base64::prelude::BASE64_STANDARD.encode(nonce);
+        put_field(out, b"connection", b"upgrade");
+        put_field(out, b"upgrade", b"websocket");
+        put_field(out, b"sec-websocket-key", key.as_bytes());
+    } else if has_body && !has_length {
         put_field(out, b"transfer-encoding", b"chunked");
     }
     out.extend_from_slice(b"\r\n");
@@ -90,7 +114,7 @@ pub(super) fn put_line(parts: &Parts, out: &mut Vec<u8>) {
     let path = uri.path_and_query().map_or("", |p| p.as_str());
     let authority = uri.authority().map_or("", |a| a.as_str());
     let (scheme, slashes) = uri.scheme_str().map_or(("", ""), |s| (s, "://"));
-    for part in [parts.method.as_str(), " ", scheme, slashes, authority, path, " HTTP/2.0"] {
+    for part in [method(parts), " ", scheme, slashes, authority, path, " HTTP/2.0"] {
         out.extend_from_slice(part.as_bytes());
     }
     out.truncate(crate::request::LINE_LIMIT);

@@ -1,5 +1,6 @@
 //! HTTP/2 from visitors (RFC 9113): one connection, whose every stream becomes a client of its
-//! own and goes the way of an HTTP/1.1 request.
+//! own and goes the way of an HTTP/1.1 request. One that becomes a WebSocket (RFC 8441) goes the way
+//! of an HTTP/1.1 upgrade.
 
 mod bridge;
 mod head;
@@ -7,6 +8,7 @@ mod lent;
 mod life;
 
 pub(crate) use bridge::Bridge;
+use bridge::Shape;
 
 use crate::client::Client;
 use crate::stream::Stream;
@@ -55,7 +57,8 @@ fn builder() -> Builder {
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(FAULTS))
         .max_concurrent_reset_streams(RESET_STREAMS)
-        .reset_stream_duration(RESET_MEMORY);
+        .reset_stream_duration(RESET_MEMORY)
+        .enable_connect_protocol();
     builder
 }
 
@@ -167,13 +170,14 @@ impl Whole {
     fn open(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.first = false;
         let (parts, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
+        let websocket = head::is_websocket(&parts);
+        let has_body = !websocket && !body.is_end_stream();
         let worker = &self.client.worker;
         let (mut head, mut line) = (worker.buffer(), worker.buffer());
         let head = head::put_request(&parts, has_body, &mut head).map(|()| head);
         head::put_line(&parts, &mut line);
         let chunked = has_body && !parts.headers.contains_key(CONTENT_LENGTH);
-        let shape = (chunked, parts.method == Method::HEAD);
+        let shape = Shape { chunked, is_head: parts.method == Method::HEAD, websocket };
         let bridge = Bridge::new(body, respond, shape, self.local, self.life.enter());
         let stream = self.client.stream(Stream::H2(Box::new(bridge)));
         tokio::task::spawn_local(stream.serve_one(head, line));

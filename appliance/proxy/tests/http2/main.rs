@@ -17,3 +17,4 @@ mod floods;
 mod raw;
 mod serving;
 mod visit;
+mod websocket;

@@ -1,6 +1,6 @@
 //! Fields and pseudo-headers (RFC 9113 8.2 and 8.3).
 
-use super::{AS_EVER, CODE, Case, GET, MALFORMED, WHO, get_but, get_with, request};
+use super::{AS_EVER, CODE, Case, GET, MALFORMED, WHO, get_but, get_with, head, request};
 
 /// `GET` with one field more.
 fn field(name: &'static str, field: (&str, &str), ours: &'static str) -> Case {
@@ -10,6 +10,10 @@ fn field(name: &'static str, field: (&str, &str), ours: &'static str) -> Case {
 /// `GET` with another pseudo-header.
 fn pseudo(name: &'static str, (pseudo, value): (&str, Option<&str>), ours: &'static str) -> Case {
     Case::new(name, request(1, &get_but(pseudo, value)), ours)
+}
+
+fn connect(protocol: &str) -> [(&str, &str); 5] {
+    [(":method", "CONNECT"), (":protocol", protocol), GET[1], GET[2], GET[3]]
 }
 
 pub fn table() -> Vec<Case> {
@@ -152,6 +156,28 @@ pub fn table() -> Vec<Case> {
         )
         .but("200", "nobody may go anywhere through us"),
         pseudo("CONNECT with a path", (":method", Some("CONNECT")), "PROTOCOL_ERROR"),
+        // RFC 8441.
+        Case::new("a WebSocket its server knows nothing of", head(1, &connect("websocket")), "502")
+            .but("200", "a visitor takes any success for a WebSocket (RFC 8441 5)"),
+        Case::new("another protocol", head(1, &connect("other")), "405")
+            .but("200", "nobody may go anywhere through us"),
+        Case::new(
+            "a protocol for GET",
+            request(1, &get_with(&[(":protocol", "websocket")])),
+            "PROTOCOL_ERROR",
+        )
+        .but("200", "it is for CONNECT (RFC 8441 4)"),
+        Case::new(
+            "a WebSocket of a length",
+            head(1, &[&connect("websocket")[..], &[("content-length", "3")]].concat()),
+            "400",
+        )
+        .but("200", "what it carries is no content"),
+        Case::new(
+            "a WebSocket without a path",
+            head(1, &connect("websocket")[..4]),
+            "PROTOCOL_ERROR",
+        ),
         // Too much.
         field("a field of 20 kB", ("x", &long), "431")
             .but("goaway INTERNAL_ERROR", "a request that is too long is no reason to end others"),
