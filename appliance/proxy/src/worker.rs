@@ -61,6 +61,9 @@ pub(crate) struct Worker {
     generation: Cell<u64>,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// What HTTP/2 gathers a TLS record in. Not one of the buffers: they are held for as long as
+    /// requests take, and must not all become as large.
+    pub(crate) record: RefCell<Vec<u8>>,
     pub(crate) pool: Pool,
     pub(crate) pipes: Pipes,
     pub(crate) timers: Timers,
@@ -135,6 +138,7 @@ pub(crate) fn run(
         generation: Cell::new(shared.generation.load(Acquire)),
         scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
         buffers: RefCell::default(),
+        record: RefCell::default(),
         pool: Pool::new(shared.maxconn() / u64::try_from(shared.threads()).unwrap_or(1).max(1)),
         pipes: Pipes::default(),
         timers: Timers::default(),

@@ -65,7 +65,8 @@ impl Gathered {
         let whole = (held + first.len() + second.len()) / RECORD * RECORD;
         if whole == 0 {
             if self.frames.capacity() == 0 {
-                self.frames = self.worker.buffer();
+                self.frames = self.worker.record.take();
+                self.frames.reserve(RECORD);
             }
             self.frames.extend_from_slice(first);
             self.frames.extend_from_slice(second);
@@ -87,8 +88,10 @@ impl Gathered {
             let sealed = self.io.get_mut().1.writer().write_vectored(&slices)?;
             let of_held = sealed.min(self.frames.len());
             self.frames.drain(..of_held);
-            if self.frames.is_empty() && (sealed > 0 || first.len() + second.len() == 0) {
-                self.worker.recycle(std::mem::take(&mut self.frames));
+            if self.frames.is_empty() && self.frames.capacity() > 0 {
+                self.worker.record.replace(std::mem::take(&mut self.frames));
+            }
+            if sealed > of_held || (self.frames.is_empty() && first.len() + second.len() == 0) {
                 return Poll::Ready(Ok(sealed - of_held));
             }
             // There are as many records on their way as may be.

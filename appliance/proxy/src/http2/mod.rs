@@ -141,6 +141,8 @@ impl Whole {
                 self.idle_since = now;
                 self.client.timer.set(None);
             } else {
+                // What was reset never goes out.
+                self.life.sent(usize::MAX);
                 let settings = &self.client.frontend.settings;
                 let limit = match (self.leaving, self.first) {
                     (true, _) => FAREWELL_MS,

@@ -2,6 +2,7 @@
 
 use crate::common::tls::{Tls, client};
 use crate::common::{Proxy, Scripted, until};
+use crate::raw::{END_HEADERS, END_STREAM, HEADERS, Raw, SETTINGS, WINDOW_UPDATE, block, frame};
 use crate::visit::{ask, body, get, one, open, over, run};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
@@ -290,4 +291,46 @@ fn h2load_finds_no_failure() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{text}");
     assert!(text.contains("5000 2xx"), "{text}");
+}
+
+#[test]
+fn who_reads_late_gets_everything() {
+    // Sizes that fall on all sides of a record's and a frame's.
+    let size = |stream: usize| 70_000 + stream * 331;
+    let content = |stream: usize, at: usize| (stream + at % 251).to_le_bytes()[0];
+    let web = Scripted::new(move |peer| {
+        while let Some(request) = peer.request() {
+            let stream = request.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+            let all: Vec<u8> = (0..size(stream)).map(|at| content(stream, at)).collect();
+            peer.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", all.len()));
+            let _ = peer.io.write_all(&all);
+        }
+    });
+    let proxy = one(&web);
+    let mut raw = Raw::secure(proxy.port);
+    raw.greet();
+    let most = 0x7fff_ffff_u32.to_be_bytes();
+    let mut out = frame(SETTINGS, 0, 0, &[&[0, 4][..], &most].concat());
+    out.extend(frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes()));
+    let streams: Vec<u32> = (1..200).step_by(2).collect();
+    for stream in &streams {
+        let path = format!("/{stream}");
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", "a.example"),
+            (":path", &path),
+        ];
+        out.extend(frame(HEADERS, END_HEADERS | END_STREAM, *stream, &block(&fields)));
+    }
+    raw.send(&out);
+    // Ten megabytes: more than the sockets hold.
+    until("all have been asked for", || web.requests().len() == streams.len());
+    assert!(raw.read(|raw| streams.iter().all(|s| raw.answers.get(s).is_some_and(|a| a.ended))));
+    for stream in streams {
+        let (answer, stream) = (&raw.answers[&stream], usize::try_from(stream).unwrap());
+        assert_eq!((answer.status, answer.reset), (Some(200), None), "stream {stream}");
+        let right = answer.body.iter().enumerate().all(|(at, b)| *b == content(stream, at));
+        assert!(right && answer.body.len() == size(stream), "stream {stream}");
+    }
 }
