@@ -13,7 +13,7 @@ pub struct Case {
 
 /// One of these words.
 fn word<'a>(noise: &mut Noise, all: &[&'a [u8]]) -> &'a [u8] {
-    *noise.pick(all)
+    noise.pick::<&[u8]>(all)
 }
 
 /// What must never become a request of its own, unless both see it.

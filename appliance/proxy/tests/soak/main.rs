@@ -84,7 +84,7 @@ fn nothing_fails_and_no_memory_is_lost_while_everything_changes() {
     let visitors = visitors(ports, &run);
 
     let begun = Instant::now();
-    let (mut changes, mut more, mut samples) = (0_usize, 0_usize, Vec::new());
+    let (mut changes, mut more, mut shown, mut samples) = (0_usize, 0_usize, 0_usize, Vec::new());
     while begun.elapsed() < length {
         let next = begun + pause * u32::try_from(changes + 1).unwrap();
         let mut wanted = proxy.settings.clone();
@@ -102,8 +102,10 @@ fn nothing_fails_and_no_memory_is_lost_while_everything_changes() {
                 more += usize::from(binds.iter().any(|b| b.port.get() == port));
             }
             Some(Must::Show(certificate)) => {
-                let tls = Tls::to(ports.tls, secure::HOST, &modern()).unwrap();
+                let mut tls = Tls::to(ports.tls, secure::HOST, &modern()).unwrap();
                 assert!(tls.was_shown(&certificate), "after change {changes} of seed {seed}");
+                assert!(tls.get("/3").unwrap().0.starts_with("HTTP/1.1 200"));
+                shown += 1;
             }
         }
         // What the servers have seen is nobody's business here.
@@ -125,6 +127,7 @@ fn nothing_fails_and_no_memory_is_lost_while_everything_changes() {
         begun.elapsed(),
         failures.len()
     );
+    println!("{} farewells, {} refused", of(&run.farewells), of(&run.refused));
     if let Some((at, text)) = failures.iter().min() {
         // The same seed, the same changes.
         let (mut noise, mut then) = (Noise::new(seed), begin());
@@ -148,7 +151,7 @@ fn nothing_fails_and_no_memory_is_lost_while_everything_changes() {
     // Counters have survived all of it; the tunnel was a request, too.
     let status = proxy.status();
     let counted = |front: usize| usize::try_from(status.frontends[front].req_tot).unwrap();
-    assert_eq!((counted(0), counted(TLS)), (plain + more + 1, secure));
+    assert_eq!((counted(0), counted(TLS)), (plain + more + 1, secure + shown));
     // No handshake went wrong, and no datagram was refused.
     assert_eq!((status.frontends[TLS].ereq, status.frontends[UDP].dreq), (0, 0));
     assert_eq!(status.backends[DATAGRAMS].econ, 0);

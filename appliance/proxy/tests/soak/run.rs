@@ -15,6 +15,9 @@ pub(crate) struct Run {
     pub(crate) plain: Arc<AtomicUsize>,
     pub(crate) secure: Arc<AtomicUsize>,
     pub(crate) handshakes: Arc<AtomicUsize>,
+    /// Requests over HTTP/2 that were not sent any more, or said not to have been looked at.
+    pub(crate) farewells: Arc<AtomicUsize>,
+    pub(crate) refused: Arc<AtomicUsize>,
     /// What came back over connections that stay.
     pub(crate) echoes: Arc<AtomicUsize>,
     pub(crate) datagrams: Arc<AtomicUsize>,

@@ -94,8 +94,12 @@ async fn connection(port: u16, run: &Run, noise: &mut Noise) -> Result<(), Strin
                 Ok((response, body)) if response.status() == 200 && body.len() == size => {
                     count(&run.secure);
                 }
-                Err(e) if e.is_go_away() && e.reason() == Some(Reason::NO_ERROR) => {}
-                Err(e) if e.is_reset() && e.reason() == Some(Reason::REFUSED_STREAM) => {}
+                Err(e) if e.is_go_away() && e.reason() == Some(Reason::NO_ERROR) => {
+                    count(&run.farewells);
+                }
+                Err(e) if e.is_reset() && e.reason() == Some(Reason::REFUSED_STREAM) => {
+                    count(&run.refused);
+                }
                 other => return Err(format!("{:?}", other.map(|(head, body)| (head, body.len())))),
             }
         }
