@@ -8,8 +8,10 @@ use crate::stream::{Stream, Wire};
 use crate::timers::Timer;
 use crate::worker::Worker;
 use model::Millis;
+use socket2::SockRef;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
@@ -55,9 +57,9 @@ pub(crate) struct Moved {
 pub(crate) struct Silence {
     client: u64,
     server: u64,
-    /// The same for a side where one direction has ended.
-    client_fin: u64,
-    server_fin: u64,
+    /// The same for a side where one direction has ended; None: as before.
+    client_fin: Option<u64>,
+    server_fin: Option<u64>,
 }
 
 impl Silence {
@@ -71,17 +73,17 @@ impl Silence {
         Self {
             client: ms(client),
             server: ms(server),
-            client_fin: ms(frontend.timeout_client_fin.unwrap_or(client)),
-            server_fin: ms(backend.timeout_server_fin.unwrap_or(server)),
+            client_fin: frontend.timeout_client_fin.map(ms),
+            server_fin: backend.timeout_server_fin.map(ms),
         }
     }
 
-    /// After how long whose silence ends it all: a side counts while something is expected of it,
-    /// to send or to take.
+    /// After how long whose silence ends something: a side counts while something is expected of
+    /// it, to send or to take.
     fn limit(&self, up: &Way, down: &Way) -> (u64, End) {
         let half = up.ended || down.ended;
-        let (client, server) =
-            if half { (self.client_fin, self.server_fin) } else { (self.client, self.server) };
+        let of = |fin: Option<u64>, before| fin.filter(|_| half).unwrap_or(before);
+        let (client, server) = (of(self.client_fin, self.client), of(self.server_fin, self.server));
         let client = (!up.ended || down.is_waiting()).then_some((client, End::ClientSilent));
         let server = (!down.ended || up.is_waiting()).then_some((server, End::ServerSilent));
         let sooner = client.into_iter().chain(server).min_by_key(|(limit, _)| *limit);
@@ -103,8 +105,19 @@ enum Failed {
     Writing,
 }
 
-/// Copies until both sides have closed, one fails, nothing moves for as long as `silence` says or
-/// the server's connections are broken off.
+/// Ends a connection by a reset when it is closed, with whatever is still on its way.
+fn reset(socket: Option<&TcpStream>) {
+    if let Some(socket) = socket {
+        // One that is gone already is closed as it is.
+        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Copies until both sides have closed, one fails, or the server's connections are broken off.
+///
+/// As in HAProxy a side that says nothing for as long as `silence` says has ended its direction by
+/// that: the other side is told, and may go on until it ends its own or is silent, too. A side that
+/// takes nothing for so long is reset, and so is the server when the client's connection fails.
 pub(crate) async fn run(
     worker: &Worker,
     timer: &Timer,
@@ -117,6 +130,8 @@ pub(crate) async fn run(
     let mut up = Way { waiting: early, ..Way::default() };
     let mut down = Way::default();
     let mut seen = worker.now();
+    // Whose silence was the first.
+    let mut silent = None;
     let end = std::future::poll_fn(|cx| {
         let now = worker.now();
         if standing.ended() != ended {
@@ -135,18 +150,37 @@ pub(crate) async fn run(
                     Err(Failed::Writing) => return Poll::Ready(End::ClientFailed),
                 };
             if up.shut && down.shut {
-                return Poll::Ready(End::Closed);
+                return Poll::Ready(silent.unwrap_or(End::Closed));
             }
-            if !moved {
-                break;
+            if moved {
+                seen = now;
+                continue;
             }
-            seen = now;
+            let (limit, end) = silence.limit(&up, &down);
+            timer.set(Some(seen.saturating_add(limit)));
+            if timer.poll(cx, now).is_pending() {
+                return Poll::Pending;
+            }
+            let (says, takes, next) = match end {
+                End::ServerSilent => (&mut down, &up, silence.client_fin),
+                _ => (&mut up, &down, silence.server_fin),
+            };
+            if takes.is_waiting() {
+                reset(if end == End::ServerSilent { server.socket() } else { client.socket() });
+                return Poll::Ready(silent.unwrap_or(end));
+            }
+            says.ended = true;
+            silent = silent.or(Some(end));
+            // A time-out of its own for what is left begins now; another goes on.
+            if next.is_some() {
+                seen = now;
+            }
         }
-        let (limit, end) = silence.limit(&up, &down);
-        timer.set(Some(seen.saturating_add(limit)));
-        timer.poll(cx, now).map(|()| end)
     })
     .await;
+    if end == End::ClientFailed {
+        reset(Some(server));
+    }
     for pipe in [up.pipe.take(), down.pipe.take()].into_iter().flatten() {
         worker.pipes.give(pipe);
     }
