@@ -54,7 +54,7 @@ pub use admin::{
 };
 pub use balance::{Balance, HashFunction, HashMethod, HashType, UriPart};
 pub use balancing::{Backend, DEFAULT_BACKEND, DEFAULT_FRONTEND, Frontend, Mode, RetryOn};
-pub use certificate::{Certificate, CertificateFacts, Pem, TlsVersion};
+pub use certificate::{Certificate, CertificateFacts, Order, Pem, TlsVersion, not_pem, other_pem};
 pub use check::check;
 pub use cluster::Cluster;
 pub use decode::{MAX_DOCUMENT, decode, from_json, from_toml, to_json, to_toml, understood};

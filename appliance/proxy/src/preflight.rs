@@ -42,7 +42,11 @@ fn certificates(current: &Settings, next: &Settings) -> Vec<Problem> {
         if current.certificates.contains(certificate) {
             continue;
         }
-        if let Err(unusable) = tls::load(certificate) {
+        let unusable = match tls::load(certificate) {
+            Ok(usable) => tls::strangers(&usable),
+            Err(unusable) => Some(unusable),
+        };
+        if let Some(unusable) = unusable {
             let path = format!("certificates[{index}].{}", unusable.field);
             problems.push(Problem::new(path, unusable.problem));
         }

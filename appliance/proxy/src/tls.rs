@@ -4,7 +4,7 @@
 //! certificate needs no other listener, and connections that run go on with what they have.
 
 use crate::live::lock;
-use model::{Certificate, Mode, Name, TlsVersion};
+use model::{Certificate, CertificateFacts, Mode, Name, Order, TlsVersion};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,9 +33,11 @@ pub(crate) struct Unusable {
 pub(crate) struct Usable {
     key: Arc<CertifiedKey>,
     names: Vec<String>,
+    /// Certificates of the chain that do not lead to its issuer: their places and whose they are.
+    strangers: Vec<(usize, String)>,
 }
 
-/// Reads a certificate and its key, and sees that they belong together.
+/// Reads a certificate and its key, sees that they belong together, and puts the chain in order.
 pub(crate) fn load(certificate: &Certificate) -> Result<Usable, Unusable> {
     let of_chain = |problem: String| Unusable { field: "chain", problem };
     let of_key = |problem: String| Unusable { field: "key", problem };
@@ -43,8 +45,6 @@ pub(crate) fn load(certificate: &Certificate) -> Result<Usable, Unusable> {
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| {
         of_chain(format!("this is no proper PEM text ({error}); copy it again, as a whole"))
     })?;
-    let unreadable = || of_chain("the first certificate cannot be read".to_owned());
-    let facts = certificate.facts().ok_or_else(unreadable)?;
     let key = PrivateKeyDer::from_pem_slice(certificate.key.reveal().as_bytes())
         .map_err(|_| of_key("the key cannot be read; copy it again, as a whole".to_owned()))?;
     let key = ring::default_provider().key_provider.load_private_key(key).map_err(|error| {
@@ -59,22 +59,37 @@ pub(crate) fn load(certificate: &Certificate) -> Result<Usable, Unusable> {
             Err(error) => Err(error),
         }
     };
-    match fits(chain.clone()) {
-        Ok(key) => Ok(Usable { key: Arc::new(key), names: facts.names }),
-        Err(Error::InconsistentKeys(_)) => {
-            let others = chain.iter().zip(1..).skip(1);
-            let owner = others.into_iter().find(|(c, _)| fits(vec![(*c).clone()]).is_ok());
-            Err(match owner {
-                Some((_, at)) => of_chain(format!(
-                    "the key belongs to certificate {at} of the chain; put that one first"
-                )),
-                None => of_key(
-                    "this key does not belong to the first certificate of the chain".to_owned(),
-                ),
-            })
-        }
-        Err(error) => Err(of_chain(format!("the first certificate cannot be used: {error}"))),
-    }
+    // The key says which one is the site's own, wherever it stands.
+    let own = chain.iter().position(|c| fits(vec![c.clone()]).is_ok());
+    let Some(own) = own else {
+        return Err(match chain.first().map(|c| fits(vec![c.clone()])) {
+            Some(Err(error)) if !matches!(error, Error::InconsistentKeys(_)) => {
+                of_chain(format!("the first certificate cannot be used: {error}"))
+            }
+            _ => of_key(
+                "this key does not belong to the first certificate, nor to another of the chain"
+                    .to_owned(),
+            ),
+        });
+    };
+    let ders: Vec<Vec<u8>> = chain.iter().map(|c| c.to_vec()).collect();
+    let order = Order::of(&ders, Some(own));
+    let unreadable = || of_chain("the site's own certificate cannot be read".to_owned());
+    let facts = ders.get(own).and_then(|own| CertificateFacts::read(own)).ok_or_else(unreadable)?;
+    let chain = order.chain.iter().filter_map(|at| chain.get(*at).cloned()).collect();
+    let key = fits(chain).map_err(|error| of_chain(error.to_string()))?;
+    Ok(Usable { key: Arc::new(key), names: facts.names, strangers: order.strangers })
+}
+
+/// What is said of a chain that leads elsewhere as well. Visitors are not shown those parts: it
+/// keeps a new certificate from being taken, and none that is in use from being shown.
+pub(crate) fn strangers(usable: &Usable) -> Option<Unusable> {
+    let (at, whose) = usable.strangers.first()?;
+    let problem = format!(
+        "certificate {} of the chain, of {whose}, does not lead from the site's own to its issuer; leave it out",
+        at + 1
+    );
+    Some(Unusable { field: "chain", problem })
 }
 
 /// What the operator is told of one that is over in so many days, or is already.
@@ -221,7 +236,7 @@ impl ResolvesServerCert for Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Secret;
+    use model::{Pem, Secret};
 
     fn made(names: &[&str]) -> Certificate {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
@@ -243,13 +258,95 @@ mod tests {
         let foreign = with(one.chain.clone(), &two).unwrap_err();
         assert_eq!(foreign.field, "key");
         assert!(foreign.problem.contains("does not belong"), "{}", foreign.problem);
-        let turned = with(format!("{}{}", one.chain, two.chain), &two).unwrap_err();
-        assert_eq!(turned.field, "chain");
-        assert!(turned.problem.contains("certificate 2"), "{}", turned.problem);
+        let turned = with(format!("{}{}", one.chain, two.chain), &two).unwrap();
+        assert_eq!(
+            (turned.names.as_slice(), turned.key.cert.len()),
+            (&["b.example".to_owned()][..], 1)
+        );
+        let stranger = strangers(&turned).unwrap();
+        assert_eq!(stranger.field, "chain");
+        assert!(stranger.problem.contains("certificate 1 of the chain"), "{}", stranger.problem);
+        assert!(strangers(&load(&one).unwrap()).is_none());
         let cut = with(one.chain.replacen('M', "!", 1), &one).unwrap_err();
         assert_eq!(cut.field, "chain");
         let broken = Certificate { key: Secret::new("nothing"), ..one };
         assert_eq!(load(&broken).unwrap_err().field, "key");
+    }
+
+    /// Root, intermediate and site, as PEM, and the site's key.
+    fn issued() -> ([String; 3], Secret) {
+        use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+        let params = |names: &[&str], called: &str, ca: bool| {
+            let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+            let mut params = CertificateParams::new(names).unwrap();
+            params.distinguished_name.push(DnType::CommonName, called);
+            if ca {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            }
+            params
+        };
+        let keys = || KeyPair::generate().unwrap();
+        let (root_key, middle_key, site_key) = (keys(), keys(), keys());
+        let root = params(&[], "Root", true);
+        let root_pem = root.self_signed(&root_key).unwrap().pem();
+        let root = Issuer::new(root, root_key);
+        let middle = params(&[], "Middle", true);
+        let middle_pem = middle.signed_by(&middle_key, &root).unwrap().pem();
+        let middle = Issuer::new(middle, middle_key);
+        let site = params(&["site.example"], "Site", false);
+        let site_pem = site.signed_by(&site_key, &middle).unwrap().pem();
+        ([root_pem, middle_pem, site_pem], Secret::new(site_key.serialize_pem()))
+    }
+
+    #[test]
+    fn a_chain_is_put_in_order_and_strangers_are_named() {
+        let ([root, middle, site], key) = issued();
+        let stranger = made(&["b.example"]).chain;
+        let with = |parts: &[&String]| Certificate {
+            chain: parts.iter().map(|p| p.as_str()).collect(),
+            key: key.clone(),
+            ..Certificate::default()
+        };
+        let der = |pem: &String| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let whole = [der(&site), der(&middle), der(&root)];
+        for (parts, shown, wrong) in [
+            (vec![&site, &middle, &root], 3, None),
+            (vec![&root, &middle, &site], 3, None),
+            (vec![&middle, &site, &root], 3, None),
+            (vec![&middle, &site], 2, None),
+            (vec![&site], 1, None),
+            // The same one twice is no stranger.
+            (vec![&site, &middle, &middle, &site], 2, None),
+            (vec![&site, &stranger, &middle], 2, Some("certificate 2 of the chain")),
+            (vec![&stranger, &middle, &site], 2, Some("certificate 1 of the chain")),
+            // Without what lies between, the root leads nowhere.
+            (vec![&site, &root], 1, Some("certificate 2 of the chain, of Root")),
+        ] {
+            let certificate = with(&parts);
+            let usable = load(&certificate).unwrap();
+            assert_eq!(usable.key.cert, whole[..shown], "{shown}");
+            assert_eq!(usable.names, ["site.example"]);
+            let found = strangers(&usable).map(|s| s.problem);
+            match wrong {
+                None => {
+                    assert_eq!(found, None);
+                    // What the form stores is in this order, and so is what pages say of it.
+                    let stored = Pem::read(&certificate.chain).in_order();
+                    let all: Vec<_> = CertificateDer::pem_slice_iter(stored.as_bytes()).collect();
+                    let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+                    assert_eq!(all, whole[..shown]);
+                    assert_eq!(certificate.facts().unwrap().names, ["site.example"]);
+                }
+                Some(part) => assert!(found.as_ref().unwrap().contains(part), "{found:?}"),
+            }
+        }
+        let order = |parts: &[&String]| {
+            let all: Vec<Vec<u8>> = parts.iter().map(|p| der(p).to_vec()).collect();
+            Order::of(&all, None)
+        };
+        assert_eq!(order(&[&site]).missing.as_deref(), Some("Middle"));
+        assert_eq!(order(&[&root, &site, &middle]).missing, None);
+        assert_eq!(Order::of(&[vec![1, 2, 3]], None), Order::default());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A certificate with its chain and its key.
 
 use super::{Field, Form, Head, Invalid};
-use model::{Certificate, Edit, Pem, Settings};
+use model::{Certificate, Edit, Pem, Settings, other_pem};
 
 /// The form of one certificate. Its boxes are empty for one that is there: what is pasted
 /// replaces it.
@@ -22,6 +22,11 @@ impl CertificateForm {
             self.chain.value.push('\n');
             self.chain.value.push_str(file);
         }
+    }
+
+    /// Says what an uploaded file is that is no PEM text.
+    pub(crate) fn refuse_file(&mut self, for_key: bool, why: &str) {
+        if for_key { self.key.refuse(why) } else { self.chain.refuse(why) }
     }
 
     /// What is shown again has no key in it: it would stand in the page for anybody to read.
@@ -84,13 +89,16 @@ impl TryFrom<&mut CertificateForm> for Edit {
         let name = form.name.read();
         let pem = Pem::read(&[form.chain.value.as_str(), form.key.value.as_str()].join("\n"));
         let old = form.base.as_ref();
-        if pem.chain.is_empty() && (old.is_none() || pem.keys == 0) {
-            form.chain.refuse(
-                "paste the certificate: a text that begins with -----BEGIN CERTIFICATE-----",
-            );
+        let other = other_pem(&[form.chain.value.as_str(), form.key.value.as_str()].join("\n"));
+        // What is known already of a file is not said again in other words.
+        let said = form.chain.error.is_some() || form.key.error.is_some();
+        if !said && pem.chain.is_empty() && (old.is_none() || pem.keys == 0) {
+            let plain =
+                "paste the certificate: a text that begins with -----BEGIN CERTIFICATE-----";
+            form.chain.refuse(other.unwrap_or(plain));
         }
         match (pem.keys, old) {
-            (0, None) => {
+            (0, None) if !said => {
                 let text =
                     "paste its private key: a text that begins with -----BEGIN PRIVATE KEY-----";
                 form.key.refuse(text);
@@ -105,7 +113,7 @@ impl TryFrom<&mut CertificateForm> for Edit {
         Ok(Self::PutCertificate(Certificate {
             name: name.ok_or(Invalid)?,
             // A renewal may keep the key, and a key may be put right alone.
-            chain: if pem.chain.is_empty() { kept.chain } else { pem.chain },
+            chain: if pem.chain.is_empty() { kept.chain } else { pem.in_order() },
             key: if pem.keys == 0 { kept.key } else { pem.key },
         }))
     }

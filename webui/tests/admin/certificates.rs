@@ -9,26 +9,34 @@ const NEW: &str = "/balancing/certificates/new";
 const BOUNDARY: &str = "----between";
 
 async fn send(browser: &mut Browser, to: &str, fields: &[(&str, &str)]) -> Answer {
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    send_bytes(browser, to, &fields).await
+}
+
+async fn send_bytes(browser: &mut Browser, to: &str, fields: &[(&str, &[u8])]) -> Answer {
     let form = browser.get(to).await;
     let (token, revision) = (form.field("csrf"), form.field("revision"));
-    let mut body = String::new();
-    let mut put = |name: &str, value: &str| {
+    let mut body = Vec::new();
+    let mut put = |name: &str, value: &[u8]| {
         let file = if name.ends_with("_file") { "; filename=\"x.pem\"" } else { "" };
-        body += &format!(
-            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"{file}\r\n\r\n{value}\r\n"
+        let head = format!(
+            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"{file}\r\n\r\n"
         );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(value);
+        body.extend_from_slice(b"\r\n");
     };
-    put("csrf", &token);
-    put("revision", &revision);
+    put("csrf", token.as_bytes());
+    put("revision", revision.as_bytes());
     for (name, value) in fields {
         put(name, value);
     }
-    body += &format!("--{BOUNDARY}--\r\n");
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
     let request = Request::post(to)
         .header("accept", "text/html")
         .header("origin", format!("http://{HOST}"))
         .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"));
-    browser.send(request, body.into_bytes()).await
+    browser.send(request, body).await
 }
 
 #[tokio::test]
@@ -135,4 +143,30 @@ async fn a_certificate_that_is_shown_stays() {
     let gone = browser.post(remove, remove, &[("revision", "2")]).await;
     assert_eq!(gone.status, 303, "{}", gone.text());
     assert!(node.control.snapshot().settings.certificates.is_empty());
+}
+
+#[tokio::test]
+async fn files_that_are_no_pem_are_named_with_what_makes_them_one() {
+    let (node, mut browser) = signed_in().await;
+    let der = model::Pem::read(CHAIN).certificates().remove(0);
+    // Version 3 and a sequence is what a PKCS#12 file begins with, its bytes no text.
+    let pkcs12 = [0x30, 8, 2, 1, 3, 0x30, 1, 0xff, 4, 0];
+    let pkcs8 = [0x30, 8, 2, 1, 0, 0x30, 1, 0xff, 4, 0];
+    let request = CHAIN.replace("CERTIFICATE", "CERTIFICATE REQUEST");
+    for (field, file, at, words) in [
+        ("chain_file", der.as_slice(), "chain-e", "openssl x509 -inform der"),
+        ("chain_file", &pkcs12[..], "chain-e", "openssl pkcs12 -nodes"),
+        ("key_file", &pkcs8[..], "key-e", "openssl pkey -inform der"),
+        ("chain_file", request.as_bytes(), "chain-e", "request for a certificate"),
+        ("chain_file", &[0xff, 0xd8, 0xff][..], "chain-e", "no text"),
+    ] {
+        let other = if field == "key_file" { ("chain", CHAIN) } else { ("key", KEY) };
+        let fields = [("name", &b"x"[..]), (other.0, other.1.as_bytes()), (field, file)];
+        let wrong = send_bytes(&mut browser, NEW, &fields).await;
+        assert_eq!(wrong.status, 422, "{words}");
+        assert!(wrong.text().contains(&format!("id=\"{at}\"")), "{at}: {}", wrong.text());
+        assert!(wrong.text().contains(words), "{words}: {}", wrong.text());
+    }
+    let all = node.control.snapshot().settings.certificates.clone();
+    assert!(all.iter().all(|c| c.name.as_str() != "x"));
 }

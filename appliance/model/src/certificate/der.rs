@@ -29,10 +29,11 @@ impl CertificateFacts {
     }
 }
 
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-const OID: u8 = 0x06;
-const OCTETS: u8 = 0x04;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OID: u8 = 0x06;
+pub(super) const OCTETS: u8 = 0x04;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// `[0]`, the version, and `[3]`, the extensions.
@@ -43,6 +44,25 @@ const DNS_NAME: u8 = 0x82;
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ORGANISATION: &[u8] = &[0x55, 4, 10];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 29, 17];
+
+/// Who a certificate is of and who has signed it, as the names stand in it; None for anything else.
+pub(super) fn names(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut body = Reader(der).inside(SEQUENCE)?.inside(SEQUENCE)?;
+    if body.peek() == Some(VERSION) {
+        body.next()?;
+    }
+    let (_serial, _algorithm) = (body.next()?, body.next()?);
+    let (_, issuer) = body.next()?;
+    let _validity = body.next()?;
+    let (_, subject) = body.next()?;
+    Some((subject, issuer))
+}
+
+/// The common name, or else the organisation, in a name of [`names`].
+pub(super) fn spoken(name: &[u8]) -> Option<String> {
+    let name = Reader(name);
+    attribute(name, COMMON_NAME).or_else(|| attribute(name, ORGANISATION))
+}
 
 /// Reads a certificate in DER; None for anything else.
 pub(super) fn facts(der: &[u8]) -> Option<CertificateFacts> {
@@ -68,7 +88,7 @@ pub(super) fn facts(der: &[u8]) -> Option<CertificateFacts> {
         // RFC 9525 has browsers ignore it; older clients and devices of the house do not.
         names.extend(attribute(subject, COMMON_NAME).map(|n| n.to_ascii_lowercase()));
     }
-    let issuer = attribute(issuer, COMMON_NAME).or_else(|| attribute(issuer, ORGANISATION));
+    let issuer = spoken(issuer.0);
     Some(CertificateFacts { names, not_before, not_after, issuer })
 }
 
@@ -109,15 +129,15 @@ fn attribute(mut name: Reader<'_>, wanted: &[u8]) -> Option<String> {
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.0.first().copied()
     }
 
     /// The next element: its tag and its content. Nothing where its length is a lie.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    pub(super) fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, mut rest) = rest.split_first()?;
         let mut length = usize::from(first & 0x7f);
@@ -131,7 +151,7 @@ impl<'a> Reader<'a> {
         Some((tag, content))
     }
 
-    fn inside(&mut self, wanted: u8) -> Option<Self> {
+    pub(super) fn inside(&mut self, wanted: u8) -> Option<Self> {
         self.next().filter(|(tag, _)| *tag == wanted).map(|(_, content)| Self(content))
     }
 

@@ -1,8 +1,12 @@
 //! Certificates that frontends show their visitors.
 
 mod der;
+mod order;
+mod other;
 
 pub use der::CertificateFacts;
+pub use order::Order;
+pub use other::{not_pem, other_pem};
 
 use crate::keyword::keywords;
 use crate::secret::Secret;
@@ -24,9 +28,18 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// What it says of itself; None where it cannot be read.
+    /// What the site's own certificate says of itself; None where it cannot be read.
     pub fn facts(&self) -> Option<CertificateFacts> {
-        der::facts(Pem::read(&self.chain).certificates().first()?)
+        let all = Pem::read(&self.chain).certificates();
+        let own = Order::of(&all, None).chain.first().copied();
+        der::facts(all.get(own.unwrap_or(0))?)
+    }
+}
+
+impl CertificateFacts {
+    /// Reads a certificate in DER; None for anything else.
+    pub fn read(der: &[u8]) -> Option<Self> {
+        der::facts(der)
     }
 }
 
@@ -70,6 +83,18 @@ impl Pem {
             }
         }
         found
+    }
+
+    /// Its certificates in the order of a chain, as far as there is one: strangers stay at the end,
+    /// where they are found, and what is there twice is there once.
+    pub fn in_order(&self) -> String {
+        let order = Order::of(&self.certificates(), None);
+        let all = blocks(&self.chain);
+        if self.certificates().len() != all.len() {
+            return self.chain.clone();
+        }
+        let places = order.chain.into_iter().chain(order.strangers.into_iter().map(|(at, _)| at));
+        places.filter_map(|at| all.get(at)).map(|(_, block)| block.as_str()).collect()
     }
 
     /// Its certificates in DER; what is no base64 is left out.

@@ -2,7 +2,7 @@
 //! is for the balancer to say, which does.
 
 use super::Problems;
-use crate::certificate::{Certificate, MAX_CHAIN, MAX_KEY, blocks};
+use crate::certificate::{Certificate, MAX_CHAIN, MAX_KEY, blocks, other_pem};
 use crate::settings::Settings;
 
 pub(super) fn check(written: &Settings, problems: &mut Problems) {
@@ -40,12 +40,11 @@ fn one(certificate: &Certificate, path: &str, problems: &mut Problems) {
     } else if labels.iter().any(|label| label.ends_with("PRIVATE KEY")) {
         problems.add(chain, "there is a private key among the certificates; it belongs to key");
     } else if !labels.contains(&"CERTIFICATE") {
-        problems.add(
-            chain,
-            "give the certificate as PEM: a text that begins with -----BEGIN CERTIFICATE-----",
-        );
+        let plain =
+            "give the certificate as PEM: a text that begins with -----BEGIN CERTIFICATE-----";
+        problems.add(chain, other_pem(&certificate.chain).unwrap_or(plain));
     } else if certificate.facts().is_none() {
-        problems.add(chain, "the first certificate cannot be read; copy it again, as a whole");
+        problems.add(chain, "the certificate cannot be read; copy it again, as a whole");
     }
     let key = format!("{path}.key");
     let text = certificate.key.reveal();

@@ -9,7 +9,7 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::Path;
 use http::StatusCode;
-use model::{Certificate, Edit, Name, Settings};
+use model::{Certificate, Edit, Name, Order, Pem, Settings};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 struct Row {
@@ -20,6 +20,8 @@ struct Row {
     issuer: String,
     /// What is the matter with it, in a word; empty for nothing.
     chip: &'static str,
+    /// What should be known of its chain; empty for nothing.
+    chain: String,
     used: String,
 }
 
@@ -66,6 +68,7 @@ fn row(settings: &Settings, certificate: &Certificate, now: i64) -> Row {
             until: String::new(),
             issuer: String::new(),
             chip: "broken",
+            chain: String::new(),
             used,
         };
     };
@@ -87,7 +90,21 @@ fn row(settings: &Settings, certificate: &Certificate, now: i64) -> Row {
         until,
         issuer: facts.issuer.unwrap_or_default(),
         chip,
+        chain: alone(certificate),
         used,
+    }
+}
+
+/// A certificate without the one it is signed with is the usual reason why some visitors see a
+/// warning and others do not.
+fn alone(certificate: &Certificate) -> String {
+    let order = Order::of(&Pem::read(&certificate.chain).certificates(), None);
+    match (order.chain.len(), order.missing) {
+        (1, Some(issuer)) => format!(
+            "It comes without the certificate of {issuer}, which has signed it: unless that is a \
+             root they know, some browsers and programs warn. Add it below its own (fullchain.pem)."
+        ),
+        _ => String::new(),
     }
 }
 
@@ -124,7 +141,10 @@ fn typed(ctx: &Ctx, fields: Option<Extension<Fields>>) -> CertificateForm {
     let names = ["revision", "new", "name", "chain", "key"];
     let mut form = CertificateForm::typed(&Pairs::of(names.map(|n| (n, fields.text(n)))));
     for file in ["chain_file", "key_file"] {
-        form.add(&fields.text(file));
+        match model::not_pem(&fields.bytes(file)) {
+            Some(why) => form.refuse_file(file == "key_file", why),
+            None => form.add(&fields.text(file)),
+        }
     }
     form
 }
