@@ -23,7 +23,8 @@ pub(crate) use servers::{BackendView, ServerView, reporting_balancer};
 pub(crate) use verdict::Verdict;
 
 use control::Snapshot;
-use model::status::NodeReport;
+use model::Settings;
+use model::status::{NodeReport, NodeStatus};
 
 /// How something is, as a colour. Every place that shows one shows a word as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +73,14 @@ pub(crate) struct ClusterView {
     pub(crate) servers_by: Option<String>,
     pub(crate) mirrors: Vec<MirrorView>,
     pub(crate) notices: Vec<NoticeView>,
+}
+
+/// How many visitors a balancer takes at once and how many it should, where its limit of open files
+/// allows fewer than the settings want.
+pub(crate) fn fewer_visitors(settings: &Settings, status: &NodeStatus) -> Option<(u64, u64)> {
+    let wanted = u64::from(settings.cluster.maxconn?);
+    let most = status.proxy.as_ref()?.maxconn;
+    (most < wanted).then_some((most, wanted))
 }
 
 impl ClusterView {

@@ -83,7 +83,7 @@ fn silence_of_the_others_is_not_alarming() {
 
 #[test]
 fn an_empty_node_says_what_to_do() {
-    let snapshot = Snapshot::new(Revision(0), model::Settings::default(), &"pi".parse().unwrap());
+    let snapshot = Snapshot::new(Revision(0), Settings::default(), &"pi".parse().unwrap());
     let v = ClusterView::new(&snapshot, &[]);
     assert_eq!(v.verdict.headline, "Nothing is set up yet");
 }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::PageResult;
 use crate::live::Part;
 use crate::view::charts::{self, Chart};
-use crate::view::{ClusterView, ServerView};
+use crate::view::{ClusterView, ServerView, fewer_visitors, name_of};
 use crate::words::number;
 use askama::Template;
 use control::Snapshot;
@@ -49,6 +49,8 @@ struct BackendCard {
 struct Balancing {
     shell: Shell,
     by: String,
+    /// What the nodes cannot do that the settings want.
+    warnings: Vec<String>,
     frontends: Vec<FrontendRow>,
     backends: Vec<BackendCard>,
     log: Vec<String>,
@@ -65,6 +67,21 @@ fn by(v: &ClusterView) -> String {
         Some(node) => format!("States and figures as {node} sees them."),
         None => "No load balancer has reported yet, so states are unknown.".to_owned(),
     }
+}
+
+/// Balancers that take fewer visitors at once than they should.
+fn warnings(snapshot: &Snapshot, reports: &[NodeReport]) -> Vec<String> {
+    let warning = |r: &NodeReport| {
+        let (most, wanted) = fewer_visitors(&snapshot.settings, &r.status)?;
+        Some(format!(
+            "{} takes {} visitors at once instead of {}: its limit of open files allows no more. \
+             What to do is on its page of diagnostics.",
+            name_of(snapshot, &r.status.id),
+            number(most),
+            number(wanted)
+        ))
+    };
+    reports.iter().filter_map(warning).collect()
 }
 
 /// A chart of the last minutes and one of the last hours.
@@ -172,6 +189,8 @@ fn show_with(ctx: &Ctx, status: StatusCode, refused: Option<Refused>) -> PageRes
     log.reverse();
     log.truncate(200);
     let shell = ctx.shell("Balancing", "balancing");
-    let page = Balancing { shell, by: by(&v), frontends: frontends.collect(), backends, log };
+    let warnings = warnings(&snapshot, &ctx.app.ports.board.nodes());
+    let page =
+        Balancing { shell, by: by(&v), warnings, frontends: frontends.collect(), backends, log };
     page_with(status, &page)
 }

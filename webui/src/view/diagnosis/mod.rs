@@ -8,6 +8,7 @@
 mod board;
 mod failover;
 mod link;
+mod load;
 mod reach;
 mod single;
 
@@ -124,6 +125,7 @@ pub(crate) fn diagnose(facts: &Facts<'_>) -> Vec<Group> {
         group("Other nodes", reach::peers(facts)),
         group("Failover (VRRP)", failover::routers(facts)),
         group("Services and ports", failover::services(facts)),
+        group("Load balancer", load::visitors(facts)),
         group("Board and card", board::board(facts)),
         group("What hangs on one thing", single::points(facts)),
     ];

@@ -699,3 +699,22 @@ fn tries(case: &mut Case, id: &str, answer: fn(Ipv4Addr) -> Try) {
 fn degrade(case: &mut Case, subsystem: Subsystem, state: SubsystemState) {
     case.status().subsystems.get_mut(&subsystem).unwrap().state = state;
 }
+
+#[test]
+fn fewer_visitors_than_wanted_are_said() {
+    let mut case = Case::of("lbmaster");
+    let found = |case: &Case| case.all().into_iter().find(|f| f.subject == "Visitors at once");
+    assert_eq!(found(&case).unwrap().tone, Tone::Good);
+    case.settings.cluster.maxconn = Some(50_000);
+    let warned = found(&case).unwrap();
+    assert_eq!((warned.tone, warned.found.as_str()), (Tone::Warn, "10,000 at most, not 50,000"));
+    assert!(warned.advice.contains("a board allows no more"), "{}", warned.advice);
+    case.board = false;
+    assert!(found(&case).unwrap().advice.contains("LimitNOFILE"));
+    case.settings.cluster.maxconn = Some(10_000);
+    assert_eq!(found(&case).unwrap().tone, Tone::Good);
+    case.status().proxy.as_mut().unwrap().curr_conns = 10_000;
+    assert!(found(&case).unwrap().found.contains("all places are taken"));
+    case.status().proxy = None;
+    assert_eq!(found(&case), None);
+}
