@@ -57,6 +57,8 @@ pub struct Frontend {
     pub forwardfor: bool,
     /// Write an access log (HAProxy `option httplog`).
     pub httplog: bool,
+    /// Count what is asked for most, for the page's list. HAProxy has no such thing.
+    pub count_paths: bool,
     /// Connections without a byte are not logged (HAProxy `option dontlognull`, which Debian's
     /// settings have on): port scans, monitors and browsers that connect ahead.
     pub dontlognull: bool,
@@ -103,6 +105,7 @@ impl Default for Frontend {
             maxconn: 2000,
             forwardfor: true,
             httplog: true,
+            count_paths: true,
             dontlognull: true,
             http_ignore_probes: false,
             timeout_client: Millis::seconds(50),

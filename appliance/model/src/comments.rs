@@ -120,6 +120,7 @@ const COMMENTS: &[(&str, &str, &str)] = &[
     ("frontends", "maxconn", "Concurrent connections; more wait in the kernel."),
     ("frontends", "forwardfor", "Add X-Forwarded-For with the visitor's address."),
     ("frontends", "httplog", "Write an access log line for each request."),
+    ("frontends", "count_paths", "Count what is asked for most, for the page Balancing."),
     ("frontends", "dontlognull", "Connections without a byte are not logged."),
     (
         "frontends",

@@ -225,6 +225,9 @@ impl Registry {
         for f in &effective.frontends {
             let name = &f.frontend.name;
             let live = known.frontends.get(name).cloned().unwrap_or_default();
+            if !f.frontend.count_paths {
+                live.paths.clear();
+            }
             next.frontends.insert(name.clone(), Arc::clone(&live));
             let to = &f.frontend.default_backend;
             let mut tls =

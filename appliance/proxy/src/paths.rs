@@ -87,6 +87,13 @@ impl PathCounts {
         }
     }
 
+    /// Forgets everything, and gives the memory back.
+    pub(crate) fn clear(&self) {
+        for table in &self.0 {
+            *lock(table) = Table::default();
+        }
+    }
+
     /// What is asked for most, of all threads together.
     pub(crate) fn read(&self, frontend: &Name) -> Paths {
         let mut all: BTreeMap<String, (u64, u64)> = BTreeMap::new();

@@ -285,3 +285,27 @@ fn every_column_is_haproxys() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn paths_are_counted_only_where_that_is_wanted() {
+    let site = Scripted::echo();
+    let mut proxy = Proxy::start(settings(free_port(), vec![server("s", site.address)]));
+    let counted = |proxy: &Proxy| {
+        let paths = proxy.handle.paths().remove(0);
+        paths.other + paths.top.iter().map(|p| p.requests).sum::<u64>()
+    };
+    let mut conn = proxy.connect();
+    conn.get("/a").unwrap();
+    until("it is counted", || counted(&proxy) == 1);
+    // Switched off, what was counted is forgotten, and nothing is on the connection that goes on.
+    proxy.change(|s| s.frontends[0].count_paths = false);
+    assert_eq!(counted(&proxy), 0);
+    for _ in 0..3 {
+        conn.get("/b").unwrap();
+    }
+    until("all are answered", || proxy.status().frontends[0].http.hrsp_2xx == 4);
+    assert_eq!(counted(&proxy), 0);
+    proxy.change(|s| s.frontends[0].count_paths = true);
+    conn.get("/c").unwrap();
+    until("it is counted again", || counted(&proxy) == 1);
+}

@@ -24,6 +24,7 @@ pub(crate) struct FrontendForm {
     pub(crate) maxconn: Field,
     pub(crate) forwardfor: Field,
     pub(crate) httplog: Field,
+    pub(crate) count_paths: Field,
     pub(crate) dontlognull: Field,
     pub(crate) http_ignore_probes: Field,
     pub(crate) timeout_client: Field,
@@ -60,6 +61,7 @@ impl Form for FrontendForm {
             ("maxconn", &mut self.maxconn),
             ("forwardfor", &mut self.forwardfor),
             ("httplog", &mut self.httplog),
+            ("count_paths", &mut self.count_paths),
             ("dontlognull", &mut self.dontlognull),
             ("http_ignore_probes", &mut self.http_ignore_probes),
             ("timeout_client", &mut self.timeout_client),
@@ -89,6 +91,7 @@ impl Form for FrontendForm {
         self.maxconn.set(frontend.maxconn);
         self.forwardfor.set_on(frontend.forwardfor);
         self.httplog.set_on(frontend.httplog);
+        self.count_paths.set_on(frontend.count_paths);
         self.dontlognull.set_on(frontend.dontlognull);
         self.http_ignore_probes.set_on(frontend.http_ignore_probes);
         self.timeout_client.set(frontend.timeout_client);
@@ -164,6 +167,7 @@ impl TryFrom<&mut FrontendForm> for Edit {
         frontend.enabled = form.enabled.on();
         frontend.forwardfor = form.forwardfor.on();
         frontend.httplog = form.httplog.on();
+        frontend.count_paths = form.count_paths.on();
         frontend.dontlognull = form.dontlognull.on();
         frontend.http_ignore_probes = form.http_ignore_probes.on();
         frontend.accept_proxy = form.accept_proxy.on();

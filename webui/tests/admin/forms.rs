@@ -334,6 +334,7 @@ async fn frontends_backends_servers_and_sites_by_form() {
     assert_eq!((front.timeout_client_fin, front.inspect_delay.0), (seconds(2), 3000));
     assert_eq!(front.stats_refresh, seconds(10));
     assert_eq!((front.dontlognull, front.http_ignore_probes), (false, true));
+    assert!(!front.count_paths);
     assert_eq!(front.stats_uri.as_ref().map(model::StatsUri::as_str), Some("/haproxy?stats"));
     // An address that is none is said at its field, and nothing that was typed is lost.
     for (wrong, words) in [("haproxy?stats", "is a path such as"), ("/.well-known/s", "well-known")]

@@ -105,7 +105,9 @@ pub(crate) async fn run(client: &mut Client, mut ticket: Ticket) -> After {
             tracked.into_iter().for_each(|t| t.error(client.worker.now()));
         }
     }
-    frontend.live.paths.count(client.worker.index, &ticket.line, story.status);
+    if frontend.settings.count_paths {
+        frontend.live.paths.count(client.worker.index, &ticket.line, story.status);
+    }
     // Whoever was answered here got no further than the frontend.
     let reached = story.tries.moved.as_deref().or(backend.as_deref()).filter(|_| !intercepted);
     write_log(client, &frontend, reached, &ticket, &story, termination, counts);

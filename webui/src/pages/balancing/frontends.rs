@@ -42,6 +42,7 @@ fn form_page(ctx: &Ctx, status: StatusCode, title: &str, form: FrontendForm) -> 
     }
     let experts = [
         &form.maxconn,
+        &form.count_paths,
         &form.dontlognull,
         &form.http_ignore_probes,
         &form.timeout_client,
