@@ -88,7 +88,8 @@ fn measure(place: &Path, limits: &Limits, raw: &mut File, findings: &mut Finding
             };
             let rows = run(Pace::Eager, &takers, raw)?;
             findings.case(&case, &rows);
-            let rate = table::rate_of_theirs(&rows).map(|rate| (rate * plan::STEADY).round());
+            let rate = table::rate_of_theirs(&rows)
+                .map(|rate| (rate * plan::steady_part(threads)).round());
             if let (true, Some(rate)) = (case.steady, rate) {
                 let known = |p: &&&Peer| plan::STEADY_PEERS.contains(&p.name);
                 let takers: Vec<&Peer> = takers.iter().filter(known).copied().collect();

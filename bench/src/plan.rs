@@ -32,8 +32,11 @@ pub(crate) struct Case {
 }
 
 /// The steady rate, as a part of what HAProxy does when it is asked as often as it can answer: at
-/// that rate none of those who are compared is at its end.
-pub(crate) const STEADY: f64 = 0.7;
+/// that rate none of those who are compared is at its end. Proxies with two threads share all
+/// processors with the load and the server behind, which need as much again.
+pub(crate) const fn steady_part(threads: usize) -> f64 {
+    if threads == 1 { 0.7 } else { 0.5 }
+}
 /// Who is asked at a steady rate besides Bramble: those people use.
 pub(crate) const STEADY_PEERS: [&str; 3] = ["bramble", "haproxy", "nginx"];
 /// What one request of a hundred may take at most, as a part of HAProxy's. It is compared at a
