@@ -2,7 +2,9 @@
 
 use crate::peers::Peer;
 use crate::plan::{Case, Way};
-use crate::process::{self, Done, Place};
+use crate::process::{self, Done, Place, Turns};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,10 @@ pub(crate) struct Run {
     pub(crate) p999_ms: f64,
     /// How late the load itself was with one request of a hundred; at a steady rate only.
     pub(crate) late_ms: f64,
+    /// How long the proxy's threads waited for a processor, per request, in microseconds.
+    pub(crate) waited_us: f64,
+    /// What its busiest thread did, as a part of what each would have done had all done the same.
+    pub(crate) busiest: f64,
     /// The most memory during the run.
     pub(crate) rss_kib: f64,
     /// Broken reads, time-outs and answers other than 200.
@@ -45,6 +51,7 @@ pub(crate) fn run(case: &Case, pace: Pace, peer: &Peer, origin: u32, seconds: u3
     let pids = peer.pids();
     let begun = Instant::now();
     let (used, served) = (process::time(&pids), process::time(&[origin]));
+    let turns = process::threads(&pids);
     let (busy, loaded) = (process::busy(), process::time_of_children());
     let mut load = command(case, pace, port, seconds)?.spawn()?;
     let mut rss_kib = 0.0_f64;
@@ -54,6 +61,7 @@ pub(crate) fn run(case: &Case, pace: Pace, peer: &Peer, origin: u32, seconds: u3
     }
     let text = String::from_utf8_lossy(&load.wait_with_output()?.stdout).into_owned();
     let used = process::time(&pids).since(used);
+    let turns = turns_since(&pids, &turns);
     let found = match pace {
         Pace::Steady(_) => steady(&text),
         Pace::Eager if case.way == Way::Http2 => h2load(&text),
@@ -69,10 +77,27 @@ pub(crate) fn run(case: &Case, pace: Pace, peer: &Peer, origin: u32, seconds: u3
     Ok(Run {
         us: used.total() / requests,
         user_us: used.user / requests,
+        waited_us: turns.iter().map(|t| t.waited).sum::<f64>() / requests,
+        busiest: busiest(turns.iter().map(|t| t.ran).collect(), case.threads),
         rss_kib,
         others: others.max(0.0) / 1e6 / begun.elapsed().as_secs_f64(),
         ..found
     })
+}
+
+/// What each thread did since then.
+fn turns_since(pids: &[u32], before: &BTreeMap<PathBuf, Turns>) -> Vec<Turns> {
+    let all = process::threads(pids).into_iter();
+    all.map(|(path, now)| now.since(before.get(&path).copied().unwrap_or_default())).collect()
+}
+
+/// How much the first of the `threads` busiest is above their mean.
+fn busiest(mut ran: Vec<f64>, threads: usize) -> f64 {
+    ran.sort_by(|a, b| b.total_cmp(a));
+    ran.truncate(threads);
+    let sum: f64 = ran.iter().sum();
+    let shares = ran.iter().map(|_| 1.0).sum::<f64>();
+    ran.first().map_or(0.0, |most| most * shares / sum)
 }
 
 fn command(case: &Case, pace: Pace, port: u16, seconds: u32) -> Done<Command> {
@@ -176,6 +201,15 @@ fn milliseconds(text: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_busiest_thread_stands_beside_the_mean_of_those_that_work() {
+        // Threads that only look after things do not count.
+        let found = busiest(vec![1.0, 300.0, 2.0, 500.0], 2);
+        assert!((found - 1.25).abs() < 1e-9, "{found}");
+        assert!((busiest(vec![7.0, 1.0], 1) - 1.0).abs() < 1e-9);
+        assert!(busiest(Vec::new(), 2).abs() < 1e-9);
+    }
 
     #[test]
     fn what_h2load_says_is_understood() {

@@ -127,7 +127,8 @@ fn one_case(
                 "case": case.name, "threads": case.threads, "proxy": peer.name, "round": round,
                 "us_per_request": run.us, "user_us": run.user_us, "requests_per_second": run.rate,
                 "p50_ms": run.p50_ms, "p99_ms": run.p99_ms, "rss_kib": run.rss_kib,
-                "asked_per_second": asked, "p999_ms": run.p999_ms, "load_late_ms": run.late_ms,
+                "asked_per_second": asked, "p999_ms": run.p999_ms, "waited_us": run.waited_us, "busiest_thread": run.busiest,
+                "load_late_ms": run.late_ms,
                 "errors": run.errors, "others_cpu_share": run.others,
             });
             writeln!(raw, "{line}")?;

@@ -73,7 +73,7 @@ const CASES: [Case; 17] = [
     },
     Case { name: "TLS, 1 KiB, keep-alive", way: Way::Tls, steady: true, ..HTTP },
     Case { name: "TLS, 1 KiB, one connection each", way: Way::Tls, close: true, ..HTTP },
-    Case { name: "TLS, 64 KiB, keep-alive", way: Way::Tls, size: 64 * KIB, ..HTTP },
+    Case { name: "TLS, 64 KiB, keep-alive", way: Way::Tls, size: 64 * KIB, steady: true, ..HTTP },
     Case { name: "HTTP/2, 1 KiB, 10 at once each", way: Way::Http2, steady: true, ..HTTP },
     Case { name: "HTTP/2, 64 KiB, 10 at once each", way: Way::Http2, size: 64 * KIB, ..HTTP },
     Case { name: "1 KiB, keep-alive, 2 threads", threads: 2, steady: true, ..HTTP },

@@ -2,8 +2,10 @@
 
 use crate::idle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -149,6 +151,33 @@ pub(crate) fn time(pids: &[u32]) -> Time {
         sum.system += fields.next().unwrap_or(0.0) * TICK_US;
     }
     sum
+}
+
+/// A thread's time on processors and its time waiting for one, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turns {
+    pub(crate) ran: f64,
+    pub(crate) waited: f64,
+}
+
+impl Turns {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self { ran: self.ran - before.ran, waited: self.waited - before.waited }
+    }
+}
+
+/// All threads of these processes (`/proc/PID/task/TID/schedstat`).
+pub(crate) fn threads(pids: &[u32]) -> BTreeMap<PathBuf, Turns> {
+    const NS: f64 = 1000.0;
+    let tasks = pids.iter().filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok());
+    let paths = tasks.flatten().flatten().map(|task| task.path());
+    let turns = |path: PathBuf| {
+        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        let mut fields = text.split_whitespace().map(number);
+        let (ran, waited) = (fields.next()? / NS, fields.next()? / NS);
+        Some((path, Turns { ran, waited }))
+    };
+    paths.filter_map(turns).collect()
 }
 
 /// What children of this process used that have ended.

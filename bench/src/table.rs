@@ -26,7 +26,7 @@ impl Row {
     }
 
     /// The median of its runs.
-    fn median(&self, of: fn(&Run) -> f64) -> f64 {
+    fn median(&self, of: impl Fn(&Run) -> f64) -> f64 {
         median(self.runs.iter().map(of).collect())
     }
 }
@@ -139,9 +139,11 @@ impl Findings {
         self.print(&block);
     }
 
-    /// The same case, asked so often a second.
+    /// The same case, asked so often a second. How long a proxy's threads wait for a processor, how
+    /// unevenly they work and how late the load itself is says what of the slowest requests' times
+    /// is the proxy's.
     pub(crate) fn steady(&mut self, case: &Case, rate: f64, rows: &[Row]) {
-        let columns: [(&str, usize); 9] = [
+        let columns: [(&str, usize); 11] = [
             ("us/req", 9),
             ("ratio", 6),
             ("p50 ms", 8),
@@ -149,6 +151,8 @@ impl Findings {
             ("ratio", 6),
             ("p99.9 ms", 8),
             ("ratio", 6),
+            ("waits us", 8),
+            ("busiest", 7),
             ("late ms", 8),
             ("errors", 7),
         ];
@@ -171,6 +175,8 @@ impl Findings {
                 (ratio(rows, row, |r| r.p99_ms), 6, 2),
                 (row.median(|r| r.p999_ms), 8, 2),
                 (ratio(rows, row, |r| r.p999_ms), 6, 2),
+                (row.median(|r| r.waited_us), 8, 1),
+                (row.median(|r| if case.threads > 1 { r.busiest } else { 0.0 }), 7, 2),
                 (row.median(|r| r.late_ms), 8, 2),
             ] {
                 let _ = write!(block, " {}", cell(value, width, digits));
