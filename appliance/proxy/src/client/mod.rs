@@ -464,3 +464,24 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever ends a connection's task with a fault is an internal error of its frontend.
+    #[test]
+    fn a_fault_is_counted() {
+        let (frontend, shared) = (Arc::new(Frontend::default()), Arc::new(Shared::new(1)));
+        let slot = || Slot::new(&frontend, &shared, None);
+        let faults = || frontend.live.faults.internal.get();
+        drop(slot());
+        assert_eq!(faults(), 0);
+        let task = std::panic::AssertUnwindSafe(|| {
+            let _slot = slot();
+            panic!("a fault");
+        });
+        assert!(std::panic::catch_unwind(task).is_err());
+        assert_eq!((faults(), frontend.live.traffic.current.now()), (1, 0));
+    }
+}
