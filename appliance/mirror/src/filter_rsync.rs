@@ -90,7 +90,7 @@ fn rsync_sends_what_the_filter_does_not_hide() {
                 _ => {}
             }
             for _ in 0..=random.below(4) {
-                pattern.push_str(*random.pick(&PARTS));
+                pattern.push_str(random.pick::<&str>(&PARTS));
             }
             match random.below(8) {
                 0 => pattern.push('/'),
