@@ -128,12 +128,15 @@ impl Server {
     /// May it be sent visitors who do not belong to it yet?
     pub(crate) fn takes_new(&self) -> bool {
         let standing = &self.live.standing;
-        // Who still looks at older settings must not go where nobody goes any more.
         self.wanted() == ServerState::Ready
-            && !self.live.retired.load(Relaxed)
             && standing.weight(self.weight) > 0
             && matches!(standing.verdict(), Verdict::Up | Verdict::Unchecked)
             && standing.address().is_some()
+    }
+
+    /// Newer settings than those this is part of have it no more, or in maintenance.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.live.retired.load(Relaxed)
     }
 }
 

@@ -315,9 +315,6 @@ impl BackendLive {
 /// Who can be chosen: the usable servers, or else the first usable backup, or all of them (HAProxy
 /// `option allbackups`).
 pub(crate) fn candidates(backend: &Backend) -> Vec<Candidate> {
-    let usable = |backup: bool| {
-        backend.servers.iter().enumerate().filter(move |(_, s)| s.backup == backup && s.takes_new())
-    };
     let dynamic = backend.settings.balance.is_dynamic(backend.settings.hash_type);
     let slowstart = backend.settings.slowstart.duration();
     let candidate = |(index, s): (usize, &crate::config::Server)| {
@@ -325,9 +322,20 @@ pub(crate) fn candidates(backend: &Backend) -> Vec<Candidate> {
         let warm = if dynamic { s.live.sixteenths(slowstart) } else { SCALE };
         Candidate { index, weight, effective: weight * warm }
     };
-    let all: Vec<_> = usable(false).map(candidate).collect();
-    let backups = if backend.settings.allbackups { usize::MAX } else { 1 };
-    if all.is_empty() { usable(true).take(backups).map(candidate).collect() } else { all }
+    let usable = |backup: bool, retired: bool| {
+        let servers = backend.servers.iter().enumerate();
+        let usable = servers
+            .filter(|(_, s)| s.backup == backup && s.takes_new() && (retired || !s.is_retired()));
+        let most = if backup && !backend.settings.allbackups { 1 } else { usize::MAX };
+        usable.take(most).map(candidate).collect::<Vec<_>>()
+    };
+    // Who still looks at older settings must not go where nobody goes any more, unless they have
+    // nobody else: whoever takes that server's place in the newer ones is not known here.
+    [(false, false), (true, false), (false, true), (true, true)]
+        .into_iter()
+        .map(|(backup, retired)| usable(backup, retired))
+        .find(|some| !some.is_empty())
+        .unwrap_or_default()
 }
 
 /// Of checks and agents of whom nothing is known so far.
@@ -459,5 +467,68 @@ impl ServerLive {
     /// Not down: it may be sent what belongs to it.
     pub(crate) fn is_up(&self) -> bool {
         self.standing.verdict() != Verdict::Down
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Registry;
+    use model::{Name, ServerState, Settings};
+
+    /// A backend with these servers.
+    fn settings(servers: &[(&str, ServerState)]) -> Settings {
+        let name = |n: &str| n.parse::<Name>().unwrap();
+        let server = |(at, (n, state)): (usize, &(&str, ServerState))| model::Server {
+            name: name(n),
+            address: Some(format!("127.0.0.{}:80", at + 1).parse().unwrap()),
+            state: *state,
+            ..model::Server::default()
+        };
+        Settings {
+            nodes: vec![model::Node {
+                id: "lb".parse().unwrap(),
+                name: "Lb".parse().unwrap(),
+                roles: [model::Role::Balancer].into(),
+                ..model::Node::default()
+            }],
+            frontends: vec![model::Frontend {
+                name: name("front"),
+                bind: vec!["127.0.0.1:80".parse().unwrap()],
+                default_backend: name("back"),
+                ..model::Frontend::default()
+            }],
+            backends: vec![model::Backend {
+                name: name("back"),
+                servers: servers.iter().enumerate().map(server).collect(),
+                ..model::Backend::default()
+            }],
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn who_still_looks_at_older_settings_is_served_as_long_as_anybody_is() {
+        use ServerState::{Maint, Ready};
+        let registry = Registry::default();
+        let built = |servers: &[(&str, ServerState)]| {
+            let effective = model::derive(&settings(servers), &"lb".parse().unwrap());
+            registry.build(&effective, Instant::now())
+        };
+        let chosen = |config: &crate::config::Config| -> Vec<String> {
+            let backend = &config.backends[0];
+            let name = |c: &Candidate| backend.servers[c.index].name.to_string();
+            candidates(backend).iter().map(name).collect()
+        };
+        let both = built(&[("a", Ready), ("b", Ready)]);
+        assert_eq!(chosen(&both), ["a", "b"]);
+        let first = built(&[("a", Ready), ("b", Maint)]);
+        assert_eq!((chosen(&both), chosen(&first)), (vec!["a".into()], vec!["a".into()]));
+        let second = built(&[("a", Maint), ("b", Ready)]);
+        assert_eq!(chosen(&second), ["b"]);
+        // What it has is out of use by now, and what takes its place is in maintenance there.
+        assert_eq!(chosen(&first), ["a"]);
+        let other = built(&[("c", Ready)]);
+        assert_eq!((chosen(&other), chosen(&second)), (vec!["c".into()], vec!["b".into()]));
     }
 }
