@@ -2,14 +2,13 @@
 //! serves. Whoever knows the password, or has a token, may look; states are changed on the admin
 //! page, where forms carry a token of ours.
 
-use super::admin::words;
-use super::options::{Format, Options};
+use super::for_programs;
+use super::options::Options;
 use super::table::{Table, tables};
-use super::{for_programs, seconds};
+use super::top::Top;
 use crate::app::App;
 use crate::error::Failure;
 use crate::view::name_of;
-use crate::words::{bytes, span};
 use crate::{assets, gate, headers};
 use askama::Template;
 use axum::body::to_bytes;
@@ -40,23 +39,7 @@ struct Page {
     node: String,
     style: String,
     tables: Vec<Table>,
-    pid: u32,
-    uptime: String,
-    conns: u64,
-    rate: u64,
-    maxconn: u64,
-    out: String,
-    threads: u32,
-    home: String,
-    now: String,
-    toggle_up: String,
-    up: bool,
-    toggle_maint: String,
-    no_maint: bool,
-    /// Where the page does, or does not, load itself; empty where it never does.
-    toggle_refresh: String,
-    refreshes: bool,
-    outcome: Option<(bool, &'static str)>,
+    top: Top,
 }
 
 impl Statistics {
@@ -107,64 +90,25 @@ impl Statistics {
             return style();
         }
         let options = Options::read(&asked.rest);
-        let proxy = self.0.ports.board.own().proxy.clone().unwrap_or_default();
-        let proxy = options.apply(proxy);
-        match for_programs(options.format, &proxy) {
-            Some(response) => response,
-            None => self.page(asked, &options, &proxy),
+        let mut own = self.0.ports.board.own();
+        let proxy = options.apply(own.proxy.take().unwrap_or_default());
+        if let Some(response) = for_programs(options.format, &proxy) {
+            return response;
         }
-    }
-
-    fn page(
-        &self,
-        asked: &Asked,
-        options: &Options,
-        proxy: &model::status::ProxyStatus,
-    ) -> Response {
-        debug_assert!(options.format == Format::Html, "programs have theirs");
-        let (snapshot, own) = (self.0.snapshot(), self.0.ports.board.own());
-        let every = asked.refresh.map_or(0, seconds);
-        let refreshes = every > 0 && !options.norefresh;
-        let with = |change| options.with(change).behind(&asked.home);
+        let snapshot = self.0.snapshot();
         let hash = assets::style().map_or("", |(hash, _)| hash);
         let drawn = Page {
             title: asked.frontend.to_string(),
             node: name_of(&snapshot, snapshot.node()),
             style: format!("{}{STYLE}{hash}", asked.home),
-            tables: tables(proxy),
-            pid: own.pid,
-            uptime: span(own.uptime_ms),
-            conns: proxy.curr_conns,
-            rate: proxy.conn_rate,
-            maxconn: proxy.maxconn,
-            out: bytes(proxy.frontends.iter().map(|f| f.traffic.bout).sum()),
-            threads: proxy.threads,
-            home: asked.home.clone(),
-            now: options.behind(&asked.home),
-            toggle_up: with(|o| o.up = !o.up),
-            up: options.up,
-            toggle_maint: with(|o| o.no_maint = !o.no_maint),
-            no_maint: options.no_maint,
-            toggle_refresh: if every > 0 {
-                with(|o| o.norefresh = !o.norefresh)
-            } else {
-                String::new()
-            },
-            refreshes,
-            outcome: options.outcome.as_deref().and_then(words),
+            tables: tables(&proxy),
+            top: Top::new(&own, &proxy, (&asked.home, &options), asked.refresh),
         };
-        let drawn = match drawn.render() {
-            Ok(drawn) => drawn,
+        let mut response = match drawn.render() {
+            Ok(drawn) => Html(drawn).into_response(),
             Err(error) => return Failure::from(error).into_response(),
         };
-        let mut response = Html(drawn).into_response();
-        if refreshes {
-            let again =
-                HeaderValue::from_str(&format!("{every}; url={}", options.behind(&asked.home)));
-            if let Ok(again) = again {
-                response.headers_mut().insert(header::REFRESH, again);
-            }
-        }
+        drawn.top.put_refresh(response.headers_mut(), "");
         response
     }
 }

@@ -8,20 +8,21 @@ pub(crate) mod admin;
 pub(crate) mod frontend;
 mod options;
 mod table;
+mod top;
 
-use self::admin::{ACTIONS, words};
+use self::admin::ACTIONS;
 use self::options::{Format, Options};
 use self::table::{Table, tables};
+use self::top::Top;
 use super::{Ctx, Shell, page};
 use crate::error::{Failure, PageResult};
 use crate::metrics::Scope;
 use crate::stats_json;
 use crate::view::name_of;
-use crate::words::{bytes, span};
 use askama::Template;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{Method, StatusCode, Uri, header};
 use model::status::{ProxyStatus, stat};
 use model::{Role, Settings};
 
@@ -37,27 +38,9 @@ struct Stats {
     tables: Vec<Table>,
     balancer: bool,
     balancers: String,
-    pid: u32,
-    uptime: String,
-    conns: u64,
-    rate: u64,
-    maxconn: u64,
-    out: String,
-    threads: u32,
-    /// Where the form and the links lead.
-    home: String,
-    now: String,
-    toggle_up: String,
-    up: bool,
-    toggle_maint: String,
-    no_maint: bool,
-    /// Where the page does, or does not, load itself; empty where it never does.
-    toggle_refresh: String,
-    refreshes: bool,
+    top: Top,
     scope: String,
     actions: [(&'static str, &'static str); 13],
-    /// Whether the last action did what it should, and what came of it.
-    outcome: Option<(bool, &'static str)>,
 }
 
 /// What follows the page's address in this one, and that address; None where it is another page.
@@ -104,14 +87,28 @@ pub(crate) async fn show(ctx: Ctx, uri: Uri) -> PageResult {
     let snapshot = ctx.snapshot();
     let (home, rest) = rest(&uri, &snapshot.settings).unwrap_or((HOME, ""));
     let options = Options::read(rest);
-    let own = ctx.app.ports.board.own();
-    let proxy = own.proxy.clone().map(|p| options.apply(p));
+    let mut own = ctx.app.ports.board.own();
+    let proxy = own.proxy.take().map(|p| options.apply(p));
     let here = proxy.is_some();
     let proxy = proxy.unwrap_or_default();
-    match for_programs(options.format, &proxy) {
-        Some(response) => Ok(response),
-        None => html(&ctx, home, &options, here.then_some(proxy)),
+    if let Some(response) = for_programs(options.format, &proxy) {
+        return Ok(response);
     }
+    let settings = &snapshot.settings;
+    let top = Top::new(&own, &proxy, (home, &options), settings.admin.stats_refresh);
+    // A program's credential opens the page too; then there is no session its links would need.
+    let drawn = Stats {
+        shell: ctx.shell("Statistics", "stats"),
+        tables: tables(&proxy),
+        balancer: here,
+        balancers: balancers(settings, &name_of(&snapshot, snapshot.node())),
+        top,
+        scope: options.scope.clone().unwrap_or_default(),
+        actions: ACTIONS,
+    };
+    let mut response = page(&drawn)?;
+    drawn.top.put_refresh(response.headers_mut(), BY_ITSELF);
+    Ok(response)
 }
 
 /// Everything in a form for programs; None where the page is asked for.
@@ -126,59 +123,6 @@ fn for_programs(format: Format, proxy: &ProxyStatus) -> Option<Response> {
     };
     let head = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache, no-store")];
     Some((head, text).into_response())
-}
-
-fn html(ctx: &Ctx, home: &str, options: &Options, proxy: Option<ProxyStatus>) -> PageResult {
-    let snapshot = ctx.snapshot();
-    let own = ctx.app.ports.board.own();
-    let here = proxy.is_some();
-    let proxy = proxy.unwrap_or_default();
-    let every = snapshot.settings.admin.stats_refresh.map_or(0, seconds);
-    let with = |change| options.with(change).behind(home);
-    let refreshes = every > 0 && !options.norefresh;
-    // A program's credential opens the page too; then there is no session its links would need.
-    let drawn = page(&Stats {
-        shell: ctx.shell("Statistics", "stats"),
-        tables: tables(&proxy),
-        balancer: here,
-        balancers: balancers(&snapshot.settings, &name_of(&snapshot, snapshot.node())),
-        pid: own.pid,
-        uptime: span(own.uptime_ms),
-        conns: proxy.curr_conns,
-        rate: proxy.conn_rate,
-        maxconn: proxy.maxconn,
-        out: bytes(proxy.frontends.iter().map(|f| f.traffic.bout).sum()),
-        threads: proxy.threads,
-        home: home.to_owned(),
-        now: options.behind(home),
-        toggle_up: with(|o| o.up = !o.up),
-        up: options.up,
-        toggle_maint: with(|o| o.no_maint = !o.no_maint),
-        no_maint: options.no_maint,
-        toggle_refresh: if every > 0 {
-            with(|o| o.norefresh = !o.norefresh)
-        } else {
-            String::new()
-        },
-        refreshes,
-        scope: options.scope.clone().unwrap_or_default(),
-        actions: ACTIONS,
-        outcome: options.outcome.as_deref().and_then(words),
-    });
-    drawn.map(|mut response| {
-        if refreshes {
-            let again = format!("{every}; url={}{BY_ITSELF}", options.behind(home));
-            if let Ok(value) = HeaderValue::from_str(&again) {
-                response.headers_mut().insert(header::REFRESH, value);
-            }
-        }
-        response
-    })
-}
-
-/// As long as that in whole seconds, as a page that loads itself wants it.
-const fn seconds(every: model::Millis) -> u32 {
-    every.0.div_ceil(1000)
 }
 
 fn balancers(settings: &Settings, own: &str) -> String {
