@@ -17,12 +17,12 @@
 //! The edge: `runner` is the manager, one thread that turns snapshots into listeners, workers and
 //! checks. `worker` is one thread of the data plane, with a runtime, listeners (`SO_REUSEPORT`)
 //! and idle server connections of its own; `spread` sees to it that all threads serve about as many
-//! connections; `client` is one visitor's connection, `exchange` one
-//! request, `relay` its bytes; `tcp` and `tunnel` pass on bytes nobody reads, by `splice`. `admit`
-//! finds a place on a server, or has a request wait for one; `tries` remembers which ones were tried. A worker reads through one buffer for all its connections, so that
-//! an idle connection costs next to nothing. Workers hold an `Arc` of the settings and compare
-//! one number per request; counters, health and turns live outside it (`live`), known by name,
-//! and survive every change.
+//! connections; `client` is one visitor's connection, `exchange` one request, `relay` its bytes;
+//! `tcp` and `tunnel` pass on bytes nobody reads, by `splice`. `admit` finds a place on a server,
+//! or has a request wait for one; `tries` remembers which ones were tried. A worker reads through
+//! one buffer for all its connections, so that an idle connection costs next to nothing. Workers
+//! hold an `Arc` of the settings and compare one number per request; counters, health and turns
+//! live outside it (`live`), known by name, and survive every change.
 //!
 //! What a frontend's rules (`rules`), the persistence cookie and the stick tables (`persist`) and
 //! the hashes want to know of a request they read from the head as it is sent on (`head`): it has

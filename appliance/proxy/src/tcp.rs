@@ -83,11 +83,7 @@ async fn balance(client: &mut Client, backend: &Arc<Backend>, story: &mut Story)
         match try_servers(client, &backend, plan.as_ref(), story).await {
             ControlFlow::Break(termination) => return termination,
             ControlFlow::Continue(next) => {
-                story.tries.go_on_with(&backend, &next);
-                if let Some(plan) = &mut plan {
-                    plan.moved(|i| backend.same_server(i, &next));
-                }
-                backend = next;
+                story.tries.go_on_with(next, &mut backend, plan.as_mut());
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::config::{Backend, Server};
 use crate::exchange::{NotConnected, catch_breath};
 use crate::log::{Termination, Way};
+use crate::persist::Plan;
 use std::sync::Arc;
 
 /// What is remembered from one try to the next.
@@ -99,12 +100,22 @@ impl Tries {
         NoPlace::GivenUp(self.failure.unwrap_or(Termination::NO_SERVER))
     }
 
-    /// Goes on with what the backend has become.
-    pub(crate) fn go_on_with(&mut self, backend: &Backend, next: &Arc<Backend>) {
+    /// Goes on with what the backend has become, where its servers have other places.
+    pub(crate) fn go_on_with(
+        &mut self,
+        next: Arc<Backend>,
+        backend: &mut Arc<Backend>,
+        plan: Option<&mut Plan>,
+    ) {
+        let same = |i| backend.same_server(i, &next);
         for place in [&mut self.server, &mut self.led, &mut self.avoid, &mut self.again] {
-            *place = place.and_then(|i| backend.same_server(i, next));
+            *place = place.and_then(same);
         }
-        self.moved = Some(Arc::clone(next));
+        if let Some(plan) = plan {
+            plan.moved(same);
+        }
+        self.moved = Some(Arc::clone(&next));
+        *backend = next;
     }
 
     /// May it be tried once more?

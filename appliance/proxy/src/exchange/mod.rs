@@ -248,11 +248,7 @@ async fn balance(
         match try_servers(client, ticket, &backend, plan.as_ref(), rules, story).await {
             ControlFlow::Break(end) => return end,
             ControlFlow::Continue(next) => {
-                story.tries.go_on_with(&backend, &next);
-                if let Some(plan) = &mut plan {
-                    plan.moved(|i| backend.same_server(i, &next));
-                }
-                backend = next;
+                story.tries.go_on_with(next, &mut backend, plan.as_mut());
             }
         }
     }
