@@ -42,6 +42,14 @@ fn ratio(rows: &[Row], row: &Row, of: fn(&Run) -> f64) -> f64 {
     theirs.map_or(f64::NAN, |t| row.median(of) / t.median(of))
 }
 
+/// Ends the line above the rows with what stands in each column, which is so wide.
+fn put_titles(block: &mut String, columns: &[(&str, usize)]) {
+    for (title, width) in columns {
+        let _ = write!(block, " {title:>width$}");
+    }
+    block.push('\n');
+}
+
 /// A figure, or a dash where there is none.
 fn cell(value: f64, width: usize, digits: usize) -> String {
     if value.is_finite() && value > 0.0 {
@@ -99,10 +107,7 @@ impl Findings {
             ("errors", 7),
         ];
         let mut block = format!("{:<40}", case.name);
-        for (title, width) in columns {
-            let _ = write!(block, " {title:>width$}");
-        }
-        block.push('\n');
+        put_titles(&mut block, &columns);
         for row in rows {
             let _ = write!(block, "  {:<38}", row.name);
             for (value, width, digits) in [
@@ -161,10 +166,7 @@ impl Findings {
              when each was due\n{:<40}",
             case.name, ""
         );
-        for (title, width) in columns {
-            let _ = write!(block, " {title:>width$}");
-        }
-        block.push('\n');
+        put_titles(&mut block, &columns);
         for row in rows {
             let _ = write!(block, "  {:<38}", row.name);
             for (value, width, digits) in [
